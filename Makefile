@@ -1,0 +1,58 @@
+# `make run` and `make test` do all set-up on a fresh machine with Python 3.11.
+PYTHON ?= python3
+CORES ?= 2
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: run test test-all check format lock generate benchmark clean help
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+run: $(READY) ## Run the embedded, offline demo
+	$(BIN)/snakemake --cores $(CORES)
+
+test: $(READY) ## Run the quick tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY) ## Run the slow tests too
+	$(BIN)/python -m pytest
+
+check: $(READY) ## Style, types, floors, spelling, generated files
+	$(BIN)/ruff check geolatents tests benchmarks tools
+	$(BIN)/ruff format --check geolatents tests benchmarks tools workflow_scripts
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python -m tools.generate --check
+	$(BIN)/snakemake --lint
+
+format: $(READY) ## Put code into its form
+	$(BIN)/ruff check --fix geolatents tests benchmarks tools
+	$(BIN)/ruff format geolatents tests benchmarks tools workflow_scripts
+	$(BIN)/snakefmt Snakefile rules
+
+generate: $(READY) ## Write everything that is generated: schema, reference, environments
+	$(BIN)/python -m tools.generate
+
+lock: ## Resolve the dependencies anew
+	$(BIN)/uv pip compile pyproject.toml --extra cpu --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--quiet --output-file requirements.lock $(LOCK_OPTIONS)
+
+benchmark: $(READY) ## Measure speed against named peers; tables go to results/benchmarks
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what the workflow made
+	rm -rf results .snakemake
+
+# uv comes out of the lock file by its hash and installs the rest of it.
+$(READY): requirements.lock pyproject.toml
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	awk '/^uv==/{p=1} p{print} p&&!/\\$$/{exit}' requirements.lock > .venv/uv.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@

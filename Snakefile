@@ -1,0 +1,96 @@
+"""geolatents: what satellite images say about the land. Rules lie in rules/, their logic in geolatents/."""
+
+import os
+
+from snakemake.utils import min_version
+
+from geolatents.settings.config import validate_config
+from geolatents.workflow import Plan, code, parse_or_explain, pattern, print_summary
+
+min_version("9.20")
+
+# Command-line configuration replaces the demo instead of being merged into it.
+if "datasets" not in config:
+
+    configfile: "config.yaml"
+
+
+PLAN = parse_or_explain(lambda: Plan(validate_config(config)))
+os.environ.setdefault("GEOLATENTS_HOME", workflow.basedir)  # envs/*.yaml install the library from here
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+pathvars:
+    results=str(PLAN.root),
+
+
+wildcard_constraints:
+    dataset=pattern(PLAN.datasets()),
+    other=pattern(PLAN.datasets()),
+    scene=pattern(PLAN.names("scenes")),
+    labels=pattern(PLAN.names("labels")),
+    split=pattern(PLAN.names("splits")),
+    order=pattern(PLAN.names("batches")),
+    model=pattern(PLAN.config.models),
+    experiment=pattern(PLAN.config.experiments),
+    seed=r"\d+",
+
+
+localrules:
+    all,
+    tiles,
+    labels,
+    batches,
+    olr,
+    report,
+    verify,
+
+
+include: "rules/common.smk"
+include: "rules/acquire.smk"
+include: "rules/tiles.smk"
+include: "rules/labels.smk"
+include: "rules/batches.smk"
+include: "rules/olr.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    """Everything that the configuration asks for."""
+    default_target: True
+    input:
+        PLAN.targets("tiles", "labels", "batches", "olr", "report"),
+
+
+rule tiles:
+    """Tile stores of all datasets."""
+    input:
+        PLAN.targets("tiles"),
+
+
+rule labels:
+    """Label sets and their co-occurrence."""
+    input:
+        PLAN.targets("labels"),
+
+
+rule batches:
+    """Splits, batch orders and their label counts."""
+    input:
+        PLAN.targets("batches"),
+
+
+rule olr:
+    """Models and experiments of the olr system."""
+    input:
+        PLAN.targets("olr"),
+
+
+rule report:
+    """Summary table and report page."""
+    input:
+        PLAN.targets("report"),
+
+
+onsuccess:
+    print_summary(PLAN)

@@ -1,0 +1,1 @@
+"""Providers of imagery and land cover."""

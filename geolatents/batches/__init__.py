@@ -1,0 +1,1 @@
+"""Splits, batch orders and the loading of tiles."""

@@ -1,0 +1,1 @@
+"""Land cover becomes cover, label sets and co-occurrence."""

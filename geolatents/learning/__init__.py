@@ -1,0 +1,1 @@
+"""Networks, losses, metrics and fitting, shared by all systems."""

@@ -1,0 +1,1 @@
+"""Occlusion-based latent representations: classifier, Siamese network, agreement of label matrices."""

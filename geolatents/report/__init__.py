@@ -1,0 +1,1 @@
+"""The report page, made from artifacts of any stage."""

@@ -1,0 +1,62 @@
+"""What all sections share: strictness, names, canonical text."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from geolatents.stores import canonical_json
+
+SCHEMA_VERSION = 1
+
+RESERVED = frozenset(
+    {
+        "all", "archive", "batches", "checks", "cover", "experiments", "ground", "labels", "landuse",
+        "landcover", "logs", "models", "olr", "report", "scenes", "search", "splits", "summary",
+        "test", "tiles", "train", "vae", "validation", "verify",
+    }
+)  # fmt: skip
+"""Words that are targets, folders or parts, and therefore no names."""
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"{name!r} is a reserved word; choose another name")
+    return name
+
+
+Name = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*[A-Za-z0-9]$", max_length=100),
+    AfterValidator(_not_reserved),
+]
+"""A name that becomes part of a path: letters, digits, ``_``, ``.`` and ``-``; two characters or more."""
+
+
+class Section(BaseModel):
+    """A strict, immutable section of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def canonical(self) -> str:
+        """The section as one canonical JSON string: sorted, defaults left out, schema version in front.
+
+        Leaving defaults out keeps old results valid when a field is added; a *changed* default is seen
+        through the code fingerprint, since it changes this package.
+        """
+        values: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
+        return canonical_json({"schema": SCHEMA_VERSION, **values})
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The inverse of :meth:`canonical`."""
+        return cls.model_validate(section_values(text))
+
+
+def section_values(text: str) -> dict[str, Any]:
+    """Values of a section from its canonical JSON."""
+    values: dict[str, Any] = json.loads(text)
+    values.pop("schema", None)
+    return values

@@ -1,0 +1,152 @@
+"""The whole configuration, read from YAML files, with errors that name file, key and what was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from geolatents.errors import ConfigError
+from geolatents.settings.base import SCHEMA_VERSION, Name, Section
+from geolatents.settings.dataset import Dataset
+from geolatents.settings.experiments import Experiment
+from geolatents.settings.models import Classifier, Model, Siamese
+
+
+class Config(Section):
+    """The configuration of one run."""
+
+    version: Literal[1] = Field(SCHEMA_VERSION, description="Version of the schema.")
+    results: str = Field("results", description="Root of everything the workflow makes; may lie outside the checkout.")
+    data: str | None = Field(
+        None, description="Folder of input data; default: the environment variable GEOLATENTS_DATA, else `../shared/data`."
+    )
+    datasets: dict[Name, Dataset] = Field({}, description="Datasets by name.")
+    models: dict[Name, Model] = Field({}, description="Models by name; the name ends in the model's kind.")
+    experiments: dict[Name, Experiment] = Field({}, description="Experiments by name.")
+
+    @model_validator(mode="after")
+    def _references(self) -> Config:
+        for name, model in self.models.items():
+            if not name.endswith(f"-{model.kind}"):
+                raise ValueError(f"model {name!r} must end in '-{model.kind}'")
+            if isinstance(model, Classifier):
+                dataset = _named(self.datasets, model.dataset, f"models.{name}.dataset")
+                _named(dataset.labels, model.labels, f"models.{name}.labels")
+                _named(dataset.batches, model.batches, f"models.{name}.batches")
+            else:
+                teacher = _named(self.models, model.teacher, f"models.{name}.teacher")
+                if not isinstance(teacher, Classifier):
+                    raise ValueError(f"models.{name}.teacher must be a classifier")
+        for name, experiment in self.experiments.items():
+            self._check_experiment(name, experiment)
+        return self
+
+    def _check_experiment(self, name: str, experiment: Experiment) -> None:
+        where = f"experiments.{name}"
+        if not isinstance(_named(self.models, experiment.classifier, f"{where}.classifier"), Classifier):
+            raise ValueError(f"{where}.classifier must be a classifier")
+        if experiment.siamese is not None:
+            siamese = _named(self.models, experiment.siamese, f"{where}.siamese")
+            if not isinstance(siamese, Siamese) or siamese.teacher != experiment.classifier:
+                raise ValueError(f"{where}.siamese must be a Siamese network on {experiment.classifier!r}")
+        for other in experiment.apply_to:
+            _named(self.datasets, other, f"{where}.apply_to")
+
+    def classifier(self, name: str) -> Classifier:
+        """The classifier of a model name: itself, or the teacher of a Siamese network."""
+        model = self.models[name]
+        return model if isinstance(model, Classifier) else self.classifier(model.teacher)
+
+
+def load_config(*paths: Path) -> Config:
+    """Read YAML files, later ones overriding earlier ones key by key, and validate the result.
+
+    Raises:
+        ConfigError: A file is no YAML, or a key or value is wrong; the message names it.
+    """
+    merged: dict[str, Any] = {}
+    for path in paths:
+        merged = _merge(merged, _read_yaml(path))
+    return validate_config(merged, where=", ".join(map(str, paths)))
+
+
+def validate_config(values: Mapping[str, Any], where: str = "config.yaml") -> Config:
+    """Validate a mapping.
+
+    Raises:
+        ConfigError: One line per wrong key, with the nearest key that exists.
+    """
+    try:
+        return Config.model_validate(dict(values))
+    except ValidationError as error:
+        problems = [_explain(item) for item in error.errors()]
+        raise ConfigError(
+            "the configuration is not valid:\n" + "\n".join(f"  - {p}" for p in problems),
+            where=where,
+            fix="see docs/reference/config.md for every key",
+        ) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigError("configuration file is missing", where=path) from None
+    except yaml.YAMLError as error:
+        raise ConfigError("configuration is no YAML", where=path, found=error) from None
+    if not isinstance(values, dict):
+        raise ConfigError("configuration is no mapping", where=path, found=type(values).__name__)
+    return values
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, Mapping)
+        merged[key] = _merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _named(entries: Mapping[str, Any], name: str, where: str) -> Any:  # noqa: ANN401
+    if name not in entries:
+        near = difflib.get_close_matches(name, entries, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{where}: there is no {name!r} among {sorted(entries)}{hint}")
+    return entries[name]
+
+
+def _explain(item: Any) -> str:  # noqa: ANN401
+    place = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        key = str(item["loc"][-1])
+        near = difflib.get_close_matches(key, _field_names(Config), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{place}: unknown key{hint}"
+    found = "" if item["type"] == "missing" else f" (found {item['input']!r})"
+    return f"{place or 'configuration'}: {item['msg']}{found if len(found) < 120 else ''}"
+
+
+def _field_names(model: type[BaseModel]) -> set[str]:
+    """Field names of a section and of all sections below it."""
+    import typing
+
+    names: set[str] = set()
+    pending: list[Any] = [model]
+    seen: set[Any] = set()
+    while pending:
+        item = pending.pop()
+        if isinstance(item, type) and issubclass(item, BaseModel):
+            if item in seen:
+                continue
+            seen.add(item)
+            names |= set(item.model_fields)
+            pending += [field.annotation for field in item.model_fields.values()]
+        else:
+            pending += list(typing.get_args(item))
+    return names

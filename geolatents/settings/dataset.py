@@ -1,0 +1,38 @@
+"""A dataset: imagery, land cover, tiles, label sets, splits and batch orders."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from geolatents.settings.base import Name, Section
+from geolatents.settings.batches import BatchOrder
+from geolatents.settings.imagery import Imagery
+from geolatents.settings.labels import LabelSet, StandardLabels
+from geolatents.settings.landcover import LandCover
+from geolatents.settings.splits import Split
+from geolatents.settings.tiles import TileSettings
+
+
+class Dataset(Section):
+    """One dataset; everything of it lies below `results/{name}/`."""
+
+    imagery: Imagery = Field(description="Where the images come from.")
+    landcover: LandCover | None = Field(None, description="Land cover; none for image folders, which bring their own labels.")
+    tiles: TileSettings = Field(TileSettings(), description="Tile grid; not used by image folders.")
+    labels: dict[Name, LabelSet] = Field({"standard": StandardLabels(kind="standard")}, description="Label sets by name.")
+    splits: dict[Name, Split] = Field({}, description="Splits by name.")
+    batches: dict[Name, BatchOrder] = Field({}, description="Batch orders by name.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Dataset:
+        packed = self.imagery.provider == "images"
+        if packed and self.landcover is not None:
+            raise ValueError("image folders bring their own labels; remove `landcover`")
+        if not packed and self.landcover is None:
+            raise ValueError("scenes need a `landcover`")
+        if packed and any(split.kind == "spatial" for split in self.splits.values()):
+            raise ValueError("images without position cannot be split by `spatial` blocks; use `listed`, `grouped` or `random`")
+        for name, order in self.batches.items():
+            if order.split not in self.splits:
+                raise ValueError(f"batches {name!r} name the split {order.split!r}, which is not among {sorted(self.splits)}")
+        return self

@@ -1,0 +1,1 @@
+"""Scenes and image folders become tile stores."""

@@ -1,0 +1,233 @@
+"""What the Snakefile and its scripts need: the plan of a configuration, and the frame of a job.
+
+This is the only module that knows Snakemake.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from geolatents import logs
+from geolatents.acquire.files import scene_files, side_files
+from geolatents.acquire.landcover_files import landcover_files
+from geolatents.acquire.synthetic.settings import scene_names
+from geolatents.errors import ConfigError, GeolatentsError
+from geolatents.fingerprint import fingerprint
+from geolatents.labels.mappings import mapping_file
+from geolatents.paths import DATA_VARIABLE, data_root
+from geolatents.provenance import recorded
+from geolatents.settings.base import Section
+from geolatents.settings.config import Config
+from geolatents.settings.dataset import Dataset
+from geolatents.settings.models import Classifier, Siamese
+from geolatents.stores import canonical_json, read_json, sha256_file, write_json
+
+PACKED = "images"
+"""Name of the one tile store of a packed image folder."""
+
+NOTHING = r"(?!)"
+"""A regular expression that no name matches."""
+
+
+class Plan:
+    """Names and paths of everything that a configuration asks for.
+
+    Args:
+        config: The validated configuration.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.root = Path(config.results)
+        if config.data is not None:
+            os.environ[DATA_VARIABLE] = config.data
+        self._hashes = HashCache(self.root / ".state" / "hashes.json")
+
+    # ---- names
+
+    def datasets(self, *providers: str) -> list[str]:
+        """Datasets, or those of the given providers."""
+        return [
+            name
+            for name, dataset in self.config.datasets.items()
+            if not providers or dataset.imagery.provider in providers
+        ]
+
+    def models(self, kind: str) -> list[str]:
+        """Models of a kind."""
+        return [name for name, model in self.config.models.items() if model.kind == kind]
+
+    def scenes(self, dataset: str) -> list[str]:
+        """Scenes of a dataset, in a fixed order; a packed image folder is one scene."""
+        return list(self._scene_files[dataset])
+
+    def order(self, dataset: str, model: str) -> str:
+        """Batch order of a model."""
+        return self.config.classifier(model).batches
+
+    def split(self, dataset: str, model: str) -> str:
+        """Split of a model."""
+        return self.config.datasets[dataset].batches[self.order(dataset, model)].split
+
+    def seeds(self, model: str) -> list[int]:
+        """Seeds of a model."""
+        return self.config.classifier(model).seeds
+
+    # ---- files
+
+    def scene_file(self, dataset: str, scene: str) -> Path:
+        """The raster of a scene."""
+        return self._scene_files[dataset][scene]
+
+    def landcover_files(self, dataset: str) -> list[Path]:
+        """Files of a dataset's land-cover layer."""
+        landcover = self._landcover(dataset)
+        if landcover.source == "synthetic":
+            return [self.root / dataset / "source" / "landcover.parquet"]
+        return landcover_files(landcover, data_root())
+
+    def source_hash(self, files: Iterable[Path]) -> str:
+        """Content of foreign files; each is read again only when its size or clock has changed."""
+        return canonical_json({path.name: self._hashes.of(path) for path in files})
+
+    def scene_sources(self, dataset: str, scene: str) -> list[Path]:
+        """A scene's raster and the foreign files beside it that count (mask, metadata, world file)."""
+        imagery = self.config.datasets[dataset].imagery
+        file = self.scene_file(dataset, scene)
+        return [file, *(side_files(imagery, file) if imagery.provider == "files" else [])]
+
+    def image_sources(self, dataset: str) -> list[Path]:
+        """The archive or the label table of an image folder, as far as they are single files."""
+        imagery = self.config.datasets[dataset].imagery
+        if imagery.provider != "images":
+            raise ConfigError(f"dataset {dataset!r} is no image folder")
+        names = [imagery.images, *([imagery.table] if imagery.table else [])]
+        return [data_root() / name for name in names]
+
+    def mapping_sources(self, dataset: str, labels: str) -> list[Path]:
+        """The mapping file of a combined label set."""
+        settings = self.config.datasets[dataset].labels[labels]
+        return [mapping_file(settings.mapping)] if settings.kind == "combined" else []
+
+    # ---- parameters
+
+    def section(self, path: str, leave_out: Iterable[str] = ()) -> str:
+        """Canonical JSON of one section of the configuration, such as ``datasets/demo/tiles``."""
+        value: Any = self.config
+        for key in path.split("/"):
+            value = value[key] if isinstance(value, Mapping) else getattr(value, key)
+        if not isinstance(value, Section):
+            raise ConfigError(f"{path} is no section")
+        dropped = {name: type(value).model_fields[name].default for name in leave_out}
+        return value.model_copy(update=dropped).canonical()
+
+    # ---- inside
+
+    @cached_property
+    def _scene_files(self) -> dict[str, dict[str, Path]]:
+        return {name: self._files_of(name, dataset) for name, dataset in self.config.datasets.items()}
+
+    def _files_of(self, name: str, dataset: Dataset) -> dict[str, Path]:
+        imagery = dataset.imagery
+        if imagery.provider == "images":
+            return {PACKED: data_root() / imagery.images}
+        if imagery.provider == "files":
+            return scene_files(imagery, data_root())
+        return {s: self.root / name / "scenes" / f"{s}.tif" for s in scene_names(imagery)}
+
+    def _landcover(self, dataset: str) -> Any:  # noqa: ANN401
+        landcover = self.config.datasets[dataset].landcover
+        if landcover is None:
+            raise ConfigError(f"dataset {dataset!r} has no land cover")
+        return landcover
+
+
+class HashCache:
+    """Content hashes of foreign files, kept by path, size and clock, so that parsing stays quick.
+
+    A touched file is hashed again and found equal; so a clock alone reruns nothing.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._known: dict[str, list[Any]] = {}
+        if file.exists():
+            try:
+                self._known = read_json(file)
+            except GeolatentsError:
+                self._known = {}  # it is only a cache
+
+    def of(self, path: Path) -> str:
+        """Content hash of a file, of the listing of a folder, or a word where there is none yet."""
+        if path.is_dir():
+            listing = sorted((p.relative_to(path).as_posix(), p.stat().st_size) for p in path.rglob("*"))
+            return canonical_json(listing)
+        if not path.exists():
+            return "missing"
+        stat = path.stat()
+        key, state = path.resolve().as_posix(), [stat.st_size, stat.st_mtime_ns]
+        known = self._known.get(key)
+        if known is None or known[:2] != state:
+            known = self._known[key] = [*state, sha256_file(path)]
+            write_json(self.file, self._known)
+        return str(known[2])
+
+
+def pattern(names: Iterable[str]) -> str:
+    """Wildcard constraint that matches exactly the given names."""
+    return "|".join(re.escape(name) for name in sorted(names)) or NOTHING
+
+
+@cache
+def code(*modules: str) -> str:
+    """Fingerprint of library modules, as a rule's param."""
+    return fingerprint(*(f"geolatents.{module}" for module in modules))
+
+
+@contextmanager
+def rule_log(snakemake: Any) -> Iterator[None]:  # noqa: ANN401
+    """Frame of a job: log file, errors in plain words, provenance beside every output.
+
+    Args:
+        snakemake: The object that Snakemake gives to a script.
+    """
+    logs.configure(file=str(snakemake.log[0]) if snakemake.log else None)
+    params = dict(snakemake.params.items())
+    record = recorded(
+        [Path(p) for p in snakemake.output],
+        inputs=[Path(p) for p in snakemake.input],
+        config={key: value for key, value in params.items() if key not in {"code", "source"}},
+        seed=_seed(snakemake),
+        code=params.get("code"),
+    )
+    try:
+        with record:
+            yield
+    except GeolatentsError as error:
+        logs.LOG.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        logs.LOG.error("%s", traceback.format_exc())
+        raise
+
+
+def _seed(snakemake: Any) -> int | None:  # noqa: ANN401
+    seed = getattr(snakemake.wildcards, "seed", None)
+    return None if seed is None else int(seed)
+
+
+def parse_or_explain(build: Callable[[], Plan]) -> Plan:
+    """Build the plan; a mistake in the configuration ends in its message, without a traceback."""
+    try:
+        return build()
+    except GeolatentsError as error:
+        print(f"\n{error}\n", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,124 @@
+# Path and parameter helpers of all rules; the logic is in geolatents/workflow.py.
+
+
+def section(path, leave_out=()):
+    """Param: one section of the configuration as canonical JSON; `path` may hold wildcards."""
+
+    def param(wildcards):
+        return PLAN.section(path.format(**dict(wildcards.items())), leave_out)
+
+    return param
+
+
+def scene_file(wildcards):
+    """Input: the raster of a scene; its content comes in as a param, so its clock does not matter."""
+    return ancient(str(PLAN.scene_file(wildcards.dataset, wildcards.scene)))
+
+
+def scene_content(wildcards):
+    """Param: content of a scene's foreign files."""
+    return PLAN.source_hash(PLAN.scene_sources(wildcards.dataset, wildcards.scene))
+
+
+def scene_records(wildcards):
+    """Input: records of all scenes of a dataset."""
+    return expand(
+        "<results>/{dataset}/scenes/{scene}.json",
+        dataset=wildcards.dataset,
+        scene=PLAN.scenes(wildcards.dataset),
+    )
+
+
+def scene_checks(wildcards):
+    """Input: checks of all scenes of a dataset."""
+    return expand(
+        "<results>/{dataset}/checks/scene-{scene}.json",
+        dataset=wildcards.dataset,
+        scene=PLAN.scenes(wildcards.dataset),
+    )
+
+
+def landcover_input(wildcards):
+    """Input: the files of a land-cover layer; their content comes in as a param."""
+    return [ancient(str(path)) for path in PLAN.landcover_files(wildcards.dataset)]
+
+
+def landcover_content(wildcards):
+    """Param: content of a land-cover layer's files."""
+    return PLAN.source_hash(PLAN.landcover_files(wildcards.dataset))
+
+
+def image_input(wildcards):
+    """Input: an image folder's archive and label table; their content comes in as a param."""
+    return [ancient(str(path)) for path in PLAN.image_sources(wildcards.dataset)]
+
+
+def image_content(wildcards):
+    """Param: content of an image folder's archive and label table."""
+    return PLAN.source_hash(PLAN.image_sources(wildcards.dataset))
+
+
+def tile_manifests(wildcards):
+    """Input: manifests of all tile stores of a dataset."""
+    return _manifests("tiles", wildcards.dataset)
+
+
+def cover_manifests(wildcards):
+    """Input: manifests of all cover stores of a dataset."""
+    return _manifests("cover", wildcards.dataset)
+
+
+def other_cover_manifests(wildcards):
+    """Input: manifests of all cover stores of the dataset that a model is applied to."""
+    return _manifests("cover", wildcards.other)
+
+
+def _manifests(stage, dataset):
+    return expand(
+        "<results>/{dataset}/{stage}/{scene}.json",
+        dataset=dataset,
+        stage=stage,
+        scene=PLAN.scenes(dataset),
+    )
+
+
+def mapping_input(wildcards):
+    """Input: the mapping file of a combined label set."""
+    return [ancient(str(p)) for p in PLAN.mapping_sources(wildcards.dataset, wildcards.labels)]
+
+
+def mapping_content(wildcards):
+    """Param: content of the mapping file of a combined label set."""
+    return PLAN.source_hash(PLAN.mapping_sources(wildcards.dataset, wildcards.labels))
+
+
+def scene_names(wildcards):
+    """Param: scenes of a dataset in their fixed order."""
+    return PLAN.scenes(wildcards.dataset)
+
+
+def split_of_order(wildcards):
+    """Input: the split that a batch order orders."""
+    split = PLAN.config.datasets[wildcards.dataset].batches[wildcards.order].split
+    return f"<results>/{wildcards.dataset}/splits/{split}.json"
+
+
+def labels_of_model(wildcards):
+    """Input: manifest of a model's label set."""
+    labels = PLAN.config.classifier(wildcards.model).labels
+    return f"<results>/{wildcards.dataset}/labels/{labels}.json"
+
+
+def split_of_model(wildcards):
+    """Input: summary of a model's split."""
+    return f"<results>/{wildcards.dataset}/splits/{PLAN.split(wildcards.dataset, wildcards.model)}.json"
+
+
+def order_of_model(wildcards):
+    """Input: manifest of a model's batch order."""
+    return f"<results>/{wildcards.dataset}/batches/{PLAN.order(wildcards.dataset, wildcards.model)}.json"
+
+
+def split_content(wildcards):
+    """Param: content of the file of a listed split."""
+    return PLAN.source_hash(PLAN.split_sources(wildcards.dataset, wildcards.split))

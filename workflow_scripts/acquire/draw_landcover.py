@@ -1,0 +1,10 @@
+from pathlib import Path
+
+from geolatents.acquire.synthetic import draw_landcover
+from geolatents.settings.imagery import SyntheticImagery
+from geolatents.workflow import rule_log
+
+with rule_log(snakemake):
+    draw_landcover(
+        SyntheticImagery.parse(snakemake.params.config), output=Path(snakemake.output[0])
+    )
