@@ -12,7 +12,7 @@ min_version("9.20")
 # Command-line configuration replaces the demo instead of being merged into it.
 if "datasets" not in config:
 
-    configfile: "config.yaml"
+    configfile: os.path.join(workflow.basedir, "config.yaml")
 
 
 PLAN = parse_or_explain(lambda: Plan(validate_config(config)))

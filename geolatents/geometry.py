@@ -1,7 +1,7 @@
 """Polygons between coordinate reference systems: straight edges stay where they are on the ground.
 
-A straight edge in one CRS is a curve in another. Reprojecting only its ends moves everything between them, so
-edges are densified first, to a length measured for the two systems and the place.
+A straight edge in one CRS is a curve in another. Reprojecting only its ends moves everything
+between them, so edges are densified first, to a length measured for the two systems and the place.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def reproject(
     """Reproject geometries whose edges are straight in the source CRS.
 
     Args:
-        geometries: (n,) shapely geometries, x before y whatever the CRS says (as GIS files have them).
+        geometries: (n,) shapely geometries, x before y whatever the CRS says (as in GIS files).
         source: Their CRS.
         target: CRS of the result.
         tolerance: Largest distance of the result from the true curve, in units of the target CRS.
@@ -45,15 +45,15 @@ def reproject(
     transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
     length = segment_length(_total_bounds(geometries), transformer, tolerance)
     dense = shapely.segmentize(geometries, length) if math.isfinite(length) else geometries
-    return np.asarray(shapely.transform(dense, transformer.transform, interleaved=False))
+    return np.asarray(_transformed(dense, transformer))
 
 
 def segment_length(bounds: Box, transformer: pyproj.Transformer, tolerance: float) -> float:
     """Longest edge within bounds that a transformation bends by less than a tolerance.
 
-    The bend (sagitta) of a short edge grows with the square of its length, so one trial length gives
-    the next; bends are measured at 9 x 9 places in 8 directions, with half the tolerance kept back
-    for places between them.
+    The bend (sagitta) of a short edge grows with the square of its length, so one trial length
+    gives the next; bends are measured at 9 x 9 places in 8 directions, with half the tolerance kept
+    back for places between them.
 
     Args:
         bounds: Extent in the source CRS.
@@ -97,11 +97,11 @@ def _largest_bend(bounds: Box, length: float, transformer: pyproj.Transformer) -
 
 
 def reprojected_bounds(bounds: Box, source: pyproj.CRS, target: pyproj.CRS) -> Box:
-    """Bounds in another CRS of a box with densified edges; infinite where the CRS cannot express it."""
+    """Bounds in another CRS of a densified box; infinite where the CRS cannot express it."""
     outline = shapely.segmentize(shapely.box(*bounds), max(_sides(bounds)) / 64 or 1.0)
     if not same_crs(source, target):
         transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
-        outline = shapely.transform(outline, transformer.transform, interleaved=False)
+        outline = _transformed(outline, transformer)
     return _total_bounds(np.asarray([outline]))
 
 
@@ -120,7 +120,7 @@ def polygon_parts(geometries: Geometries) -> tuple[Geometries, npt.NDArray[np.in
 
 
 def clip_polygons(
-    geometries: Geometries, area: Any, *, exact: bool = True
+    geometries: Geometries, area: shapely.Geometry, *, exact: bool = True
 ) -> tuple[Geometries, npt.NDArray[np.intp]]:
     """Parts of valid polygons inside an area; polygons wholly inside stay as they are.
 
@@ -147,6 +147,11 @@ def expanded(bounds: Box, margin: float) -> Box:
     """A box larger by a margin on every side."""
     left, bottom, right, top = bounds
     return left - margin, bottom - margin, right + margin, top + margin
+
+
+def _transformed(geometries: Any, transformer: pyproj.Transformer) -> Any:  # noqa: ANN401
+    function: Any = transformer.transform
+    return shapely.transform(geometries, function, interleaved=False)
 
 
 def _sides(bounds: Box) -> Box:

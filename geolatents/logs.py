@@ -27,8 +27,23 @@ def configure(level: int = logging.INFO, file: str | None = None) -> None:
     LOG.propagate = False
 
 
-def progress(items: Iterable[T], *, total: int | None = None, what: str, unit: str = "it") -> Iterator[T]:
-    """Iterate with a progress bar on a terminal and a line every half minute elsewhere."""
+def progress(
+    items: Iterable[T],
+    *,
+    total: int | None = None,
+    what: str,
+    unit: str = "it",
+    in_log: bool = True,
+) -> Iterator[T]:
+    """Iterate with a progress bar on a terminal and a line every half minute elsewhere.
+
+    Args:
+        items: What to iterate.
+        total: Number of items, where it is known.
+        what: What is done, for the bar.
+        unit: What an item is.
+        in_log: Whether to write lines where there is no terminal; False for work that logs itself.
+    """
     yield from tqdm(
         items,
         total=total,
@@ -36,5 +51,5 @@ def progress(items: Iterable[T], *, total: int | None = None, what: str, unit: s
         unit=unit,
         mininterval=0.5 if sys.stderr.isatty() else 30.0,
         leave=False,
-        disable=None if sys.stderr.isatty() else not LOG.isEnabledFor(logging.INFO),
+        disable=None if sys.stderr.isatty() else not (in_log and LOG.isEnabledFor(logging.INFO)),
     )

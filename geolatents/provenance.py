@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from geolatents import __version__
-from geolatents.stores import sha256_file, write_json
+from geolatents.files import sha256_file, write_json
 
 LIBRARIES = (
     "geopandas", "keras", "numpy", "rasterio", "scikit-learn", "scipy", "shapely", "snakemake",

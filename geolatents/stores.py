@@ -7,9 +7,6 @@ is the sha256 of its decoded arrays, so that codecs, worker counts and platforms
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,8 +19,8 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from geolatents.errors import StoreError
-
-Json = Any
+from geolatents.files import Json, atomic_path
+from geolatents.files import atomic_path as atomic_path, canonical_json as canonical_json, read_json as read_json, remove as remove, sha256_file as sha256_file, write_json as write_json  # moved
 
 # Strings in Zarr v3 await their final specification; xarray and zarr-python agree on the present form.
 warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification.*")
@@ -32,67 +29,6 @@ warnings.filterwarnings("ignore", message=".*not recognized as a component of a 
 
 SHARD_BYTES = 64 * 2**20
 """Upper bound of the decoded size of one shard; memory of a writer is a small multiple of it."""
-
-
-def canonical_json(value: Json) -> str:
-    """One text for equal values: sorted keys, no spaces, NaN refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
-
-
-def write_json(path: Path, value: Json) -> None:
-    """Write sorted, indented JSON atomically."""
-    text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False, default=_plain)
-    with atomic_path(path) as part:
-        part.write_text(text + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Json:
-    """Read JSON.
-
-    Raises:
-        StoreError: The file is missing or no JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StoreError("file is missing", where=path, fix="rerun the rule that makes it") from None
-    except ValueError as error:
-        raise StoreError(
-            "file is no JSON", where=path, found=error, fix="delete it and rerun the rule that makes it"
-        ) from None
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to; rename it when the block ends well, delete it otherwise.
-
-    Works for files and folders.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    remove(part)
-    try:
-        yield part
-        if path.is_dir():
-            remove(path)
-        os.replace(part, path)
-    finally:
-        remove(part)
-
-
-def remove(path: Path) -> None:
-    """Delete a file or folder if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def sha256_file(path: Path) -> str:
-    """Content hash of a file."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def use_fast_codecs() -> None:
@@ -265,13 +201,3 @@ def _array_entry(array: zarr.Array[Any], path: Path) -> dict[str, Json]:
         "dtype": "string" if is_text else array.dtype.name,
         "sha256": digest.hexdigest(),
     }
-
-
-def _plain(value: object) -> Json:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Path):
-        return value.as_posix()
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -27,8 +27,8 @@ from geolatents.provenance import recorded
 from geolatents.settings.base import Section
 from geolatents.settings.config import Config
 from geolatents.settings.dataset import Dataset
-from geolatents.settings.models import Classifier, Siamese
-from geolatents.stores import canonical_json, read_json, sha256_file, write_json
+from geolatents.settings.experiments import Experiment
+from geolatents.files import canonical_json, read_json, sha256_file, write_json
 
 PACKED = "images"
 """Name of the one tile store of a packed image folder."""
@@ -77,9 +77,72 @@ class Plan:
         """Split of a model."""
         return self.config.datasets[dataset].batches[self.order(dataset, model)].split
 
+    def experiment(self, wildcards: Any) -> Experiment:  # noqa: ANN401
+        """The experiment of a job."""
+        return self.config.experiments[wildcards.experiment]
+
     def seeds(self, model: str) -> list[int]:
         """Seeds of a model."""
         return self.config.classifier(model).seeds
+
+    def names(self, kind: str) -> set[str]:
+        """All names of a kind (``scenes``, ``labels``, ``splits``, ``batches``) over all datasets."""
+        if kind == "scenes":
+            return {scene for dataset in self.config.datasets for scene in self.scenes(dataset)}
+        return {name for item in self.config.datasets.values() for name in getattr(item, kind)}
+
+    # ---- targets
+
+    def targets(self, *stages: str) -> list[str]:
+        """Paths of everything that the given stages leave behind."""
+        return [f"{self.root}/{path}" for stage in stages for path in getattr(self, f"_{stage}_targets")()]
+
+    def _tiles_targets(self) -> Iterator[str]:
+        for dataset in self.config.datasets:
+            yield from (f"{dataset}/tiles/{scene}.json" for scene in self.scenes(dataset))
+
+    def _labels_targets(self) -> Iterator[str]:
+        for name, dataset in self.config.datasets.items():
+            for labels in dataset.labels:
+                yield f"{name}/labels/{labels}.json"
+                yield from (f"{name}/labels/{labels}/cooccurrence-{split}.json" for split in dataset.splits)
+
+    def _batches_targets(self) -> Iterator[str]:
+        for name, dataset in self.config.datasets.items():
+            yield from (f"{name}/splits/{split}.json" for split in dataset.splits)
+            for order in dataset.batches:
+                yield f"{name}/batches/{order}.json"
+                yield from (f"{name}/batches/{order}/{labels}-counts.csv" for labels in dataset.labels)
+
+    def _olr_targets(self) -> Iterator[str]:
+        for model in self.config.models:
+            yield from (f"{folder}/metrics.json" for folder in self._model_folders(model))
+        yield from self.experiment_files("agreement.json")
+        for name, experiment in self.config.experiments.items():
+            if experiment.map_scene:
+                yield f"{self.experiment_folder(name)}/map.tif"
+
+    def _report_targets(self) -> Iterator[str]:
+        yield "summary.csv"
+        yield "report/index.html"
+
+    def experiment_folder(self, experiment: str) -> str:
+        """Folder of an experiment below the results root."""
+        dataset = self.config.classifier(self.config.experiments[experiment].classifier).dataset
+        return f"{dataset}/experiments/{experiment}"
+
+    def experiment_files(self, name: str) -> list[str]:
+        """A file of every experiment, on its own dataset and on those that it is applied to."""
+        found = []
+        for experiment, settings in self.config.experiments.items():
+            folder = self.experiment_folder(experiment)
+            found.append(f"{folder}/{name}")
+            found += [f"{folder}/on-{other}/{name}" for other in settings.apply_to]
+        return found
+
+    def _model_folders(self, model: str) -> list[str]:
+        dataset = self.config.classifier(model).dataset
+        return [f"{dataset}/models/{model}/seed-{seed}" for seed in self.seeds(model)]
 
     # ---- files
 
@@ -116,6 +179,11 @@ class Plan:
         """The mapping file of a combined label set."""
         settings = self.config.datasets[dataset].labels[labels]
         return [mapping_file(settings.mapping)] if settings.kind == "combined" else []
+
+    def split_sources(self, dataset: str, split: str) -> list[Path]:
+        """The file of a listed split."""
+        settings = self.config.datasets[dataset].splits[split]
+        return [data_root() / settings.file] if settings.kind == "listed" else []
 
     # ---- parameters
 
@@ -219,9 +287,19 @@ def rule_log(snakemake: Any) -> Iterator[None]:  # noqa: ANN401
         raise
 
 
-def _seed(snakemake: Any) -> int | None:  # noqa: ANN401
-    seed = getattr(snakemake.wildcards, "seed", None)
-    return None if seed is None else int(seed)
+def paths(items: Iterable[str]) -> list[Path]:
+    """Inputs as paths."""
+    return [Path(item) for item in items]
+
+
+def stores(manifests: Iterable[str]) -> list[Path]:
+    """Zarr stores of the given manifests."""
+    return [Path(item).with_suffix(".zarr") for item in manifests]
+
+
+def optional_path(items: Iterable[str]) -> Path | None:
+    """The only path of an input that may be empty."""
+    return next(iter(paths(items)), None)
 
 
 def parse_or_explain(build: Callable[[], Plan]) -> Plan:
@@ -231,3 +309,35 @@ def parse_or_explain(build: Callable[[], Plan]) -> Plan:
     except GeolatentsError as error:
         print(f"\n{error}\n", file=sys.stderr)
         sys.exit(1)
+
+
+def verify_results(root: Path) -> None:
+    """Compare every store with its manifest.
+
+    Raises:
+        StoreError: Stores that are missing, damaged or different, and how to make them again.
+    """
+    wrong = []
+    for manifest in sorted([*root.glob("*/*/*.json")]):
+        content = read_json(manifest)
+        if isinstance(content, dict) and {"arrays", "attributes"} <= set(content):
+            found = verify_store(store_of(manifest), content)
+            logs.LOG.info("%s: %s", store_of(manifest), "differs" if found else "as its manifest says")
+            wrong += [(manifest, text) for text in found]
+    if wrong:
+        raise StoreError(
+            "stores are not what their manifests say:\n" + "\n".join(f"  - {text}" for _, text in wrong),
+            fix="delete these and run again: " + " ".join(sorted({str(path) for path, _ in wrong})),
+        )
+
+
+def print_summary(plan: Plan) -> None:
+    """Print the table of all experiments and where the report lies."""
+    summary, report = plan.root / "summary.csv", plan.root / "report" / "index.html"
+    if summary.exists() and report.exists() and plan.config.experiments:
+        print(f"\n{format_table(summary)}\n\nReport: {report}", file=sys.stderr)
+
+
+def _seed(snakemake: Any) -> int | None:  # noqa: ANN401
+    seed = getattr(snakemake.wildcards, "seed", None)
+    return None if seed is None else int(seed)

@@ -122,3 +122,71 @@ def order_of_model(wildcards):
 def split_content(wildcards):
     """Param: content of the file of a listed split."""
     return PLAN.source_hash(PLAN.split_sources(wildcards.dataset, wildcards.split))
+
+
+TRAINING_ENVIRONMENT = f"../envs/{PLAN.config.environment}.yaml"
+
+
+def teacher_model(wildcards):
+    """Input: the classifier that a Siamese network learns from, with the same seed."""
+    teacher = PLAN.config.models[wildcards.model].teacher
+    return f"<results>/{wildcards.dataset}/models/{teacher}/seed-{wildcards.seed}/model.keras"
+
+
+def teacher_section(wildcards):
+    """Param: the configuration of a Siamese network's teacher."""
+    return PLAN.section(f"models/{PLAN.config.models[wildcards.model].teacher}", ("seeds",))
+
+
+def labels_of_experiment(wildcards):
+    """Input: manifest of the label set of an experiment's classifier."""
+    labels = PLAN.config.classifier(PLAN.experiment(wildcards).classifier).labels
+    return f"<results>/{wildcards.dataset}/labels/{labels}.json"
+
+
+def split_of_experiment(wildcards):
+    """Input: summary of the split of an experiment's classifier."""
+    split = PLAN.split(wildcards.dataset, PLAN.experiment(wildcards).classifier)
+    return f"<results>/{wildcards.dataset}/splits/{split}.json"
+
+
+def classifier_predictions(wildcards):
+    """Input: predictions of an experiment's classifier, one per seed."""
+    return _of_seeds(wildcards, PLAN.experiment(wildcards).classifier, "predictions.zarr")
+
+
+def siamese_predictions(wildcards):
+    """Input: predictions of an experiment's Siamese network, one per seed, or none."""
+    model = PLAN.experiment(wildcards).siamese
+    return _of_seeds(wildcards, model, "predictions.zarr") if model else []
+
+
+def classifier_models(wildcards):
+    """Input: an experiment's classifier, one per seed."""
+    return _of_seeds(wildcards, PLAN.experiment(wildcards).classifier, "model.keras")
+
+
+def _of_seeds(wildcards, model, file):
+    folder = f"<results>/{wildcards.dataset}/models/{model}"
+    return [f"{folder}/seed-{seed}/{file}" for seed in PLAN.seeds(model)]
+
+
+def seeds_of_experiment(wildcards):
+    """Param: seeds of an experiment's models."""
+    return PLAN.seeds(PLAN.experiment(wildcards).classifier)
+
+
+def flips_of_experiment(wildcards):
+    """Param: whether an experiment's classifier averages its scores over flips."""
+    return PLAN.config.classifier(PLAN.experiment(wildcards).classifier).test_time_flips
+
+
+def other_tile_manifests(wildcards):
+    """Input: manifests of all tile stores of the dataset that a model is applied to."""
+    return _manifests("tiles", wildcards.other)
+
+
+def mapped_tiles(wildcards):
+    """Input: manifest of the tiles of the scene that an experiment maps."""
+    scene = PLAN.experiment(wildcards).map_scene
+    return f"<results>/{wildcards.dataset}/tiles/{scene}.json"

@@ -16,7 +16,7 @@ from geolatents.settings.imagery import FilesImagery, ValidityMask
 from geolatents.stores import read_json
 
 SCL_USABLE = (2, 4, 5, 6, 7, 11)
-"""Usable Sentinel-2 scene classes (ESA, L2A ATBD): dark, plants, soil, water, unclassified, snow."""
+"""Usable Sentinel-2 scene classes (ESA L2A ATBD): dark, plants, soil, water, unclassified, snow."""
 
 SIDECARS = re.compile(r"\.(xml|json|txt|csv|md|ovr|msk|prj|aux|wld|[a-z]{1,3}w)", re.IGNORECASE)
 """Endings beside an image that a broad pattern such as ``*`` also finds and that are no images."""
@@ -35,10 +35,12 @@ class MaskRecord(Section):
     """
 
     kind: Literal["udm", "udm2", "scl", "alpha", "values"] = Field(description="Kind of mask.")
-    file: str | None = Field(None, description="Mask file as recorded by `paths.recorded_path`.")
-    sha256: str | None = Field(None, description="Content hash of the mask file.")
-    band_index: int | None = Field(None, description="1-based band that holds the mask.")
-    usable: list[int] | None = Field(None, description="Usable values; none for `alpha`.")
+    file: str | None = Field(
+        default=None, description="Mask file as recorded by `paths.recorded_path`."
+    )
+    sha256: str | None = Field(default=None, description="Content hash of the mask file.")
+    band_index: int | None = Field(default=None, description="1-based band that holds the mask.")
+    usable: list[int] | None = Field(default=None, description="Usable values; none for `alpha`.")
 
 
 class SceneRecord(Section):
@@ -57,12 +59,12 @@ class SceneRecord(Section):
     nodata: float | Literal["nan"] | None = Field(description="No-data value in the file.")
     bands: list[str] = Field(description="Names of the bands that a reader gives.")
     band_indexes: list[int] = Field(description="Their 1-based positions in the file.")
-    mask: MaskRecord | None = Field(None, description="Validity mask.")
+    mask: MaskRecord | None = Field(default=None, description="Validity mask.")
     scale: list[float] | None = Field(
-        None,
+        default=None,
         description="Factor of each band to reflectance x 10000; none: values are kept.",
     )
-    acquired: str | None = Field(None, description="Acquisition date or time, ISO 8601.")
+    acquired: str | None = Field(default=None, description="Acquisition date or time, ISO 8601.")
     licence: str = Field(description="Licence of the image.")
     provider: str = Field(description="Where the image comes from.")
 
@@ -111,7 +113,7 @@ def scene_files(imagery: FilesImagery, root: Path) -> dict[str, Path]:
 
 
 def scene_name(file: Path) -> str:
-    """Name of a scene: the file's stem, with ``-`` for what is no letter, digit, ``_``, ``.`` or ``-``.
+    """Name of a scene: the file's stem, with ``-`` for what cannot be part of a name.
 
     Raises:
         SceneError: Nothing usable is left, or the name is a reserved word.

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pyproj
 import shapely
-from affine import Affine
 
 from geolatents.errors import LandCoverError
+from geolatents.files import read_json
 from geolatents.geometry import Box, Geometries, reproject
-from geolatents.stores import read_json
 
 MARGIN_PIXELS = 512
-"""Land cover is kept this far beyond scenes, so that padded tiles at their edges are covered, too."""
+"""Land cover is kept this far beyond scenes, so that padded tiles at their edges have it, too."""
 
 
 @dataclass(frozen=True)
@@ -75,38 +74,60 @@ def footprint(record: Path) -> Footprint:
             expected="a scene record with `crs`",
             fix="name the CRS in `imagery.crs`",
         )
-    transform = Affine(*content["transform"][:6])
+    a, b, c, d, e, f = content["transform"][:6]
     width, height = content["width"], content["height"]
-    corners = [transform @ corner for corner in ((0, 0), (width, 0), (width, height), (0, height))]
-    pixel = max(np.hypot(transform.a, transform.d), np.hypot(transform.b, transform.e))
+    corners = [
+        (a * column + b * row + c, d * column + e * row + f)
+        for column, row in ((0, 0), (width, 0), (width, height), (0, height))
+    ]
+    pixel = max(np.hypot(a, d), np.hypot(b, e))
     crs = pyproj.CRS.from_user_input(content["crs"])
-    return Footprint(str(content.get("scene", record.stem)), shapely.Polygon(corners), crs, float(pixel))
+    return Footprint(
+        str(content.get("scene", record.stem)), shapely.Polygon(corners), crs, float(pixel)
+    )
 
 
-def area_of_interest(
-    scenes: Sequence[Path], crs: pyproj.CRS, margin_pixels: float = MARGIN_PIXELS
-) -> Area | None:
-    """Footprints of scenes in a layer's CRS, their edges densified.
+class Scenes:
+    """The scenes that land cover is wanted for.
 
     Args:
-        scenes: Scene records.
-        crs: CRS of the layer.
-        margin_pixels: Margin in pixels of each scene.
+        records: Scene records, or the checks that hold them.
+        margin_pixels: Margin around each scene in its pixels.
 
-    Returns:
-        The area; None where the layer's CRS cannot express any of the scenes.
+    Raises:
+        LandCoverError: A scene has no CRS.
     """
-    found = [footprint(record) for record in scenes]
-    outlines = np.array([_outline(item, crs, 0.0) for item in found], dtype=object)
-    widened = np.array([_outline(item, crs, margin_pixels) for item in found], dtype=object)
-    finite = np.isfinite(shapely.bounds(outlines)).all(axis=1)
-    # A margin can leave the domain of the CRS where the scene itself does not.
-    usable = np.isfinite(shapely.bounds(widened)).all(axis=1)
-    if not finite.any():
-        return None
-    wanted = shapely.union_all(np.where(usable, widened, outlines)[finite])
-    names = tuple(item.scene for item, ok in zip(found, finite, strict=True) if ok)
-    return Area(crs, names, outlines[finite], wanted)
+
+    def __init__(  # noqa: D107
+        self, records: Sequence[Path], margin_pixels: float = MARGIN_PIXELS
+    ) -> None:
+        self._footprints = [footprint(record) for record in records]
+        self._margin_pixels = margin_pixels
+        self._areas: dict[str, Area | None] = {}
+
+    def area(self, crs: pyproj.CRS) -> Area | None:
+        """Outlines in a layer's CRS, edges densified; None where the CRS can express no scene."""
+        key = crs.to_wkt()
+        if key not in self._areas:
+            self._areas[key] = self._area(crs)
+        return self._areas[key]
+
+    def _area(self, crs: pyproj.CRS) -> Area | None:
+        outlines = self._outlines(crs, 0.0)
+        widened = self._outlines(crs, self._margin_pixels)
+        finite = np.atleast_1d(np.isfinite(shapely.bounds(outlines)).all(axis=1))
+        # A margin can leave the domain of the CRS where the scene itself does not.
+        usable = np.isfinite(shapely.bounds(widened)).all(axis=1)
+        if not finite.any():
+            return None
+        wanted = shapely.union_all(np.where(usable, widened, outlines)[finite])
+        names = tuple(item.scene for item, ok in zip(self._footprints, finite, strict=True) if ok)
+        return Area(crs, names, outlines[finite], wanted)
+
+    def _outlines(self, crs: pyproj.CRS, margin_pixels: float) -> Geometries:
+        return np.array(
+            [_outline(item, crs, margin_pixels) for item in self._footprints], dtype=object
+        )
 
 
 def _outline(item: Footprint, crs: pyproj.CRS, margin_pixels: float) -> Any:  # noqa: ANN401

@@ -1,7 +1,7 @@
 """PlanetScope's metadata XML: acquisition time and the factors from radiance to reflectance.
 
-Source: Planet, "PlanetScope product specifications": an Analytic product stores radiance as uint16; the
-value times ``reflectanceCoefficient`` of its band is top-of-atmosphere reflectance.
+Source: Planet, "PlanetScope product specifications": an Analytic product stores radiance as uint16;
+the value times ``reflectanceCoefficient`` of its band is top-of-atmosphere reflectance.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def metadata_file(image: Path) -> Path:
     """
     plain = image.stem.removesuffix("_clip")
     # Surface reflectance comes with the XML of the radiance product.
-    bases = list(dict.fromkeys([image.stem, plain, re.sub(r"_SR(_8b)?(_harmonized)?$", r"\1", plain)]))
+    bases = list(
+        dict.fromkeys([image.stem, plain, re.sub(r"_SR(_8b)?(_harmonized)?$", r"\1", plain)])
+    )
     names = [f"{base}_metadata{clip}.xml" for base in bases for clip in ("", "_clip")]
     for name in names:
         if image.with_name(name).is_file():
@@ -91,7 +93,9 @@ def read_metadata(file: Path) -> PlanetScopeMetadata:
         number, factor = band.findtext("{*}bandNumber"), band.findtext("{*}reflectanceCoefficient")
         if number and factor:
             coefficients[int(number)] = _positive(factor, file)
-    return PlanetScopeMetadata(_time(root.findtext(".//{*}acquisitionDateTime"), file), coefficients)
+    return PlanetScopeMetadata(
+        _time(root.findtext(".//{*}acquisitionDateTime"), file), coefficients
+    )
 
 
 def _time(text: str | None, file: Path) -> str:

@@ -129,7 +129,7 @@ class SceneReader:
 
     def _read_source(self, rows: slice, columns: slice) -> tuple[Pixels, Usable]:
         window = Window.from_slices(rows, columns)
-        bands = _decode(self._source, self.record.band_indexes, window, self.record.path)
+        bands = _decode(self._source, self.record.band_indexes, window)
         usable = self._usable(bands, window)
         pixels = np.empty((*usable.shape, len(self.bands)), dtype=self.dtype)
         for position, band in enumerate(bands):
@@ -152,14 +152,13 @@ class SceneReader:
             try:
                 return np.asarray(self._source.dataset_mask(window=window) > 0)
             except RasterioError as error:
-                raise _undecodable(self.record.path, error) from None
+                raise _undecodable(self._source.name, error) from None
         source = self._source if self._mask is None else self._mask
-        name = mask.file or self.record.path
-        values = _decode(source, [mask.band_index or 1], window, name)[0]
+        values = _decode(source, [mask.band_index or 1], window)[0]
         usable = np.isin(values, mask.usable or [])
         if isinstance(source, WarpedVRT):
             # Outside the mask file nothing is known to be usable; alpha says where it lies.
-            usable &= _decode(source, [source.count], window, name)[0] > 0
+            usable &= _decode(source, [source.count], window)[0] > 0
         return np.asarray(usable)
 
     def _scaled(self, band: Pixels, position: int) -> Pixels:
@@ -380,7 +379,7 @@ def _nodata_of(nodata: float | str | None, dtype: np.dtype[Any]) -> int | float 
         return None
     if dtype.kind == "f":
         return nodata
-    limits = np.iinfo(dtype)
+    limits = np.iinfo(dtype.name)
     possible = nodata.is_integer() and limits.min <= nodata <= limits.max
     return int(nodata) if possible else None
 
@@ -389,11 +388,12 @@ def _shift(window: slice, by: int) -> slice:
     return slice(window.start - by, window.stop - by)
 
 
-def _decode(source: Dataset, indexes: list[int], window: Window, name: str | Path) -> Pixels:
+def _decode(source: Dataset, indexes: list[int], window: Window) -> Pixels:
     try:
         return np.asarray(source.read(indexes, window=window))
     except RasterioError as error:
-        raise _undecodable(name, error) from None
+        file = source.src_dataset.name if isinstance(source, WarpedVRT) else source.name
+        raise _undecodable(file, error) from None
 
 
 def _undecodable(file: str | Path, error: Exception) -> SceneError:

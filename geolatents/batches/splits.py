@@ -21,6 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from geolatents.errors import SplitError
+from geolatents.files import Json, atomic_path, write_json
+from geolatents.labels.parts import BUFFER, PARTS
 from geolatents.labels.sets import presence, read_covers
 from geolatents.logs import LOG
 from geolatents.seeds import derived_seed
@@ -31,16 +33,12 @@ from geolatents.settings.splits import (
     SpatialSplit,
     Split,
 )
-from geolatents.stores import Json, atomic_path, write_json
-
-PARTS = ("train", "validation", "test")
-BUFFER = "buffer"
-"""Part of tiles that belong to no part, since they lie too near another one."""
 
 SUPPORT_MIN_COVER = 0.01
 """Cover from which a class counts in the summary's support, whatever the label sets say."""
 
 BOUNDS = ["left", "bottom", "right", "top"]
+TABLE_COLUMNS = ["id", "scene", "group", "proj_code", *BOUNDS]
 _TOLERANCE = 1e-6  # metres; rounding of coordinates that were transformed
 _EDGE_POINTS = 5  # per side of a footprint that is transformed
 _TRIED_SEEDS = 30
@@ -56,7 +54,7 @@ class Assignment:
     Attributes:
         ids: Tile ids, shape (tile,).
         parts: train, validation, test or buffer, shape (tile,).
-        blocks: Block (``x_y``) or group of each tile, empty where the split knows none, shape (tile,).
+        blocks: Block (``x_y``) or group, empty where the split knows none, shape (tile,).
         details: What the summary says beside counts.
     """
 
@@ -84,7 +82,7 @@ def make_split(
         settings: Kind, shares and seed.
         table: Tile table of the dataset (``tiles.parquet``).
         root: Data folder, for listed splits.
-        output: Parquet file to write, one row per tile in the table's order: ``id``, ``part``, ``block``.
+        output: Parquet file to write: ``id``, ``part``, ``block``; rows as in the table.
         summary: JSON file to write: counts, sha256 of the assignment, and what the kind knows.
         covers: Cover stores of the dataset; with them the summary has the support of each class.
 
@@ -94,9 +92,7 @@ def make_split(
     split = assign_parts(settings, table, root)
     columns = {"id": split.ids, "part": split.parts, "block": split.blocks}
     with atomic_path(output) as part:
-        pq.write_table(
-            pa.table({k: pa.array(v.tolist(), pa.string()) for k, v in columns.items()}), part
-        )
+        pq.write_table(pa.table({name: values.tolist() for name, values in columns.items()}), part)
     write_json(summary, _summary(settings, split, covers))
     LOG.info("split: %s", ", ".join(f"{n} {part}" for part, n in split.counts().items()))
 
@@ -109,47 +105,6 @@ def check_split(settings: Split, table: Path, root: Path, output: Path) -> None:
     """
     split = assign_parts(settings, table, root)
     write_json(output, _summary(settings, split, ()))
-
-
-def read_split(file: Path) -> pd.DataFrame:
-    """Read a split: columns ``id``, ``part``, ``block``, one row per tile.
-
-    Raises:
-        SplitError: The file is missing or no split.
-    """
-    try:
-        return pd.read_parquet(file, columns=["id", "part", "block"])
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise SplitError(
-            "split cannot be read", where=file, found=error, fix="rerun the rule that makes it"
-        ) from None
-
-
-def parts_of(ids: npt.ArrayLike, file: Path) -> tuple[Strings, Strings]:
-    """Part and block of the given tiles.
-
-    Args:
-        ids: Tile ids, shape (tile,).
-        file: Split.
-
-    Returns:
-        Parts and blocks, each of shape (tile,).
-
-    Raises:
-        SplitError: A tile is not in the split.
-    """
-    split = read_split(file).set_index("id")
-    wanted = pd.Index(np.asarray(ids, dtype=str))
-    missing = wanted[~wanted.isin(split.index)]
-    if len(missing):
-        raise SplitError(
-            f"{len(missing)} tiles are not in the split",
-            where=file,
-            found=", ".join(missing[:5]),
-            fix="rerun the rule that makes the split",
-        )
-    rows = split.loc[wanted]
-    return rows["part"].to_numpy(dtype=str), rows["block"].to_numpy(dtype=str)
 
 
 def assign_parts(settings: Split, table: Path, root: Path) -> Assignment:
@@ -182,14 +137,14 @@ def _assign(settings: Split, tiles: pd.DataFrame, root: Path) -> Assignment:
 
 
 def _read_tiles(table: Path) -> pd.DataFrame:
-    """Tile table without its geometry; missing optional columns are filled with None."""
+    """Tile table without its geometry; missing optional columns are filled with NaN."""
     try:
-        known = pq.read_schema(table).names
-        wanted = ["id", "scene", "group", "proj_code", *BOUNDS]
-        tiles = pq.read_table(table, columns=[name for name in wanted if name in known]).to_pandas()
+        known = set(pq.read_schema(table).names)
+        columns = [name for name in TABLE_COLUMNS if name in known]
+        tiles: pd.DataFrame = pq.read_table(table, columns=columns).to_pandas()
     except (OSError, pa.ArrowException) as error:
         raise SplitError("tile table cannot be read", where=table, found=error) from None
-    return tiles.reindex(columns=wanted)
+    return tiles.reindex(columns=TABLE_COLUMNS)
 
 
 def _uniform(seed: int, *names: object) -> float:
@@ -209,16 +164,17 @@ def _part_of(uniform: float, settings: SpatialSplit | RandomSplit) -> str:
 def _spatial(settings: SpatialSplit, tiles: pd.DataFrame) -> Assignment:
     """Parts by blocks of ground.
 
-    The plane of the split's CRS is an endless grid of square blocks, anchored at its origin; the part of
-    a block is a hash of its position, so that the part of a tile depends on no other tile. A tile takes
-    the part of the block that its centre lies in, unless it
+    The plane of the split's CRS is an endless grid of square blocks, anchored at its origin; the
+    part of a block is a hash of its position, so that the part of a tile depends on no other tile.
+    A tile takes the part of the block that its centre lies in, unless it
 
     * lies nearer than ``buffer`` to a block of higher rank (test > validation > train), or
     * overlaps a block of lower rank,
 
     in which case it belongs to no part (``buffer``). Test tiles thus lie inside test blocks, and
-    validation tiles inside validation blocks, so that the footprints of two tiles of different parts are
-    at least ``buffer`` apart. Distances are between bounding boxes of footprints in the split's CRS.
+    validation tiles inside validation blocks, so that the footprints of two tiles of different
+    parts are at least ``buffer`` apart. Distances are between bounding boxes of footprints in the
+    split's CRS.
     """
     bounds, crs, diagonal = _footprints(settings, tiles)
     buffer = _buffer(settings, diagonal)
@@ -278,7 +234,7 @@ def _too_near(
 
 
 def _footprints(settings: SpatialSplit, tiles: pd.DataFrame) -> tuple[Floats, str, float]:
-    """Bounding boxes (tile, 4) of the footprints in the split's CRS, that CRS, and the tile diagonal."""
+    """Bounding boxes (tile, 4) of footprints in the split's CRS, that CRS, the tile diagonal."""
     if tiles[["proj_code", *BOUNDS]].isna().any(axis=None):
         raise SplitError(
             "a spatial split needs tiles with positions",
@@ -350,14 +306,13 @@ def _suggest_crs(tiles: pd.DataFrame) -> str:
     row = tiles.iloc[[0]]
     source = str(row["proj_code"].iloc[0])
     box = _transform_bounds(row[BOUNDS].to_numpy(dtype=np.float64), source, "EPSG:4326")[0]
-    zone = int((box[0] + box[2]) / 2 % 360 + 180) % 360 // 6 + 1
+    zone = int(((box[0] + box[2]) / 2 + 180) % 360) // 6 + 1
     return f"EPSG:{32600 + zone if box[1] >= 0 else 32700 + zone}"
 
 
 def _buffer(settings: SpatialSplit, diagonal: float) -> float:
-    smallest = (
-        math.ceil(round(diagonal * 100, 3)) / 100
-    )  # whole centimetres: one value for a tile size
+    # Whole centimetres, so that rounding of coordinates does not give each scene its own buffer.
+    smallest = math.ceil(round(diagonal * 100, 3)) / 100
     buffer = smallest if settings.buffer is None else settings.buffer
     if buffer < diagonal - _TOLERANCE:
         raise SplitError(
@@ -383,8 +338,8 @@ def _buffer(settings: SpatialSplit, diagonal: float) -> float:
 def _grouped(settings: GroupedSplit, tiles: pd.DataFrame) -> Assignment:
     """Whole groups: in the order of their hashes, the first ones test, the next ones validation.
 
-    Shares are of groups, rounded, at least one group each. Another group may therefore move one that
-    stands at the border between two parts.
+    Shares are of groups, rounded, at least one group each. Another group may therefore move one
+    that stands at the border between two parts.
     """
     groups = tiles[settings.by].fillna("").astype(str).to_numpy(dtype=str)
     names = sorted(set(groups.tolist()), key=lambda name: (_uniform(settings.seed, name), name))
@@ -422,7 +377,8 @@ def _listed(settings: ListedSplit, tiles: pd.DataFrame, root: Path) -> Assignmen
     file = root / settings.file
     listed = _read_list(settings, file)
     ids = _ids(tiles)
-    unknown = [name for name in listed if name not in set(ids.tolist())]
+    known = set(ids.tolist())
+    unknown = [name for name in listed if name not in known]
     missing = [name for name in ids.tolist() if name not in listed]
     for names, problem in (
         (unknown, "tiles of the list are not in the dataset"),
@@ -432,7 +388,7 @@ def _listed(settings: ListedSplit, tiles: pd.DataFrame, root: Path) -> Assignmen
             raise SplitError(
                 f"{len(names)} {problem}",
                 where=file,
-                expected=f"exactly the dataset's {len(ids)} tile ids in the column {settings.id_column!r}",
+                expected=f"the dataset's {len(ids)} tile ids in the column {settings.id_column!r}",
                 found=", ".join(names[:5]) + (", ..." if len(names) > 5 else ""),
                 fix="make the list and the images agree",
             )

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geolatents.errors import LabelError
+from geolatents.files import write_json
 from geolatents.settings.labels import CombinedLabels, LabelSet, PrunedLabels
 from geolatents.stores import (
     content_manifest,
@@ -27,7 +28,6 @@ from geolatents.stores import (
     read_array,
     read_strings,
     use_fast_codecs,
-    write_json,
     write_strings,
 )
 

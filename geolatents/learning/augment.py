@@ -1,7 +1,7 @@
 """Random changes of training tiles that suit overhead images: no direction is up.
 
-All randomness is stateless: it depends on the seed of the step alone, never on threads or on how far
-a pipeline has read ahead. Every tile of a batch is changed on its own.
+All randomness is stateless: it depends on the seed of the step alone, never on threads or on how
+far a pipeline has read ahead. Every tile of a batch is changed on its own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def augment(
         fill: ``(band,)`` value of occluded pixels, in stored units.
 
     Returns:
-        Tiles in float32 and labels in float32, both of the given shape; labels change by mixup only.
+        Tiles and labels in float32, both of the given shape; labels change by mixup only.
     """
     tiles, labels = tf.cast(tiles, tf.float32), tf.cast(labels, tf.float32)
     draws = _Draws(tf.shape(tiles)[0], seed)
@@ -60,12 +60,10 @@ def augment(
     return tiles, labels
 
 
-def occlude(
-    tiles: Tensor, min_area: float, max_area: float, fill: Tensor, seed: Tensor
-) -> Tensor:
+def occlude(tiles: Tensor, min_area: float, max_area: float, fill: Tensor, seed: Tensor) -> Tensor:
     """Hide one rectangle in every tile, wholly inside it.
 
-    The predecessor cut its rectangle at the border, so that a fifth of its images lost less than 5 %.
+    The predecessor cut its rectangle at the border: a fifth of its images lost less than 5 %.
 
     Args:
         tiles: ``(tile, y, x, band)``.
@@ -95,7 +93,9 @@ def occlusion_mask(tiles: Tensor, share: Tensor, draws: _Draws) -> Tensor:
     aspect = LONGEST_ASPECT ** draws.between(-1.0, 1.0)
     # At least `share` of the height, since the width can be the whole tile at most.
     rows = tf.clip_by_value(
-        tf.round(tf.sqrt(share * aspect) * y_size), tf.maximum(tf.math.ceil(share * y_size), 1.0), y_size
+        tf.round(tf.sqrt(share * aspect) * y_size),
+        tf.maximum(tf.math.ceil(share * y_size), 1.0),
+        y_size,
     )
     columns = tf.minimum(tf.round(share * y_size * x_size / rows), x_size)
     top = tf.floor(draws.uniform() * (y_size - rows + 1.0))
@@ -180,7 +180,7 @@ def _gains(n_bands: Tensor, settings: Augmentation, draws: _Draws) -> Tensor:
 
 
 def _mix(tiles: Tensor, labels: Tensor, beta: float, draws: _Draws) -> tuple[Tensor, Tensor]:
-    """Mixup (Zhang et al. 2018): each tile with its mirror in the batch, labels in the same shares."""
+    """Mixup (Zhang et al. 2018): each tile with its mirror in the batch, labels in equal shares."""
     shape = tf.shape(tiles)[:1]
     first = tf.random.stateless_gamma(shape, draws.next_seed(), alpha=beta)
     second = tf.random.stateless_gamma(shape, draws.next_seed(), alpha=beta)

@@ -1,8 +1,8 @@
 """One training loop for every system: explicit state, early stopping, best weights.
 
-The loop knows nothing of labels or images. A system gives it a loss of a batch, an iterator of batches per
-epoch and a function that measures the validation part; :class:`TrainingState` is all that a resumed
-training would need.
+The loop knows nothing of labels or images. A system gives it a loss of a batch, an iterator of
+batches per epoch and a function that measures the validation part; :class:`TrainingState`, the
+model's weights and the optimiser are all that a resumed training needs.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from geolatents.errors import TrainingError
+from geolatents.files import atomic_path
 from geolatents.logs import LOG, progress
 from geolatents.seeds import derived_seed
-from geolatents.stores import atomic_path
 
 Tensor = Any  # tensorflow ships no types
 Batch = tuple[npt.NDArray[Any], ...]
@@ -74,7 +74,7 @@ def fit(
     state: TrainingState | None = None,
     what: str = "training",
 ) -> TrainingState:
-    """Train until the last epoch, or until the monitored figure stops rising; restore the best weights.
+    """Train until the last epoch or until the monitored figure stops rising; restore the best.
 
     Args:
         model: Model whose trainable weights are changed.
@@ -83,10 +83,10 @@ def fit(
         batches: Batches of an epoch, counted from 0; all of one shape. Read ahead in a thread.
         epochs: Most epochs.
         steps_per_epoch: Batches per epoch, for the progress bar.
-        validate: Figures of the validation part after each epoch, higher is better for ``monitor``.
+        validate: Figures of the validation part after each epoch; of ``monitor``, more is better.
         monitor: Name of the figure that decides which weights are best.
         patience: Epochs without a better figure before training stops; None: never.
-        state: Where to go on; a new state by default. The caller sets weights and optimiser to match.
+        state: Where to go on; new by default. The caller sets weights and optimiser to match.
         what: What is trained, for messages.
 
     Returns:
@@ -103,14 +103,15 @@ def fit(
         clock = time.perf_counter()
         ahead = read_ahead(batches(state.epoch))
         losses = []
-        for batch in progress(
-            ahead, total=steps_per_epoch, what=f"{what}, epoch {state.epoch + 1}", unit="step"
-        ):
-            losses.append(step(tuple(map(tf.convert_to_tensor, batch)), tf.constant(state.step)))
+        bar = f"{what}, epoch {state.epoch + 1}"
+        for batch in progress(ahead, total=steps_per_epoch, what=bar, unit="step", in_log=False):
+            tensors = tuple(tf.convert_to_tensor(values) for values in batch)
+            losses.append(step(tensors, tf.constant(state.step)))
             state.step += 1
         row = {"loss": _mean_loss(losses, state, what), **validate()}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-        _end_epoch(model, state, row, monitor, time.perf_counter() - clock, f"{what}: epoch", epochs)
+        _end_epoch(model, state, row, monitor, time.perf_counter() - clock)
+        LOG.info("%s: epoch %d of %d: %s", what, state.epoch, epochs, _figures(state.rows[-1]))
     if state.best_weights:
         model.set_weights(state.best_weights)
     LOG.info("%s: best %s %.4f in epoch %d", what, monitor, state.best, state.best_epoch)
@@ -131,10 +132,8 @@ def adamw(
     return scaled_for(optimizer, precision)
 
 
-def cosine_schedule(
-    peak: float, steps: int
-) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Linear warm-up over 5 % of the steps, then half a cosine down to 0 (Loshchilov, Hutter 2017)."""
+def cosine_schedule(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up over 5 % of the steps, then half a cosine to 0 (Loshchilov, Hutter 2017)."""
     warm_up = max(1, round(WARM_UP_SHARE * steps))
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=peak / (10 * warm_up),
@@ -144,9 +143,7 @@ def cosine_schedule(
     )
 
 
-def scaled_for(
-    optimizer: keras.optimizers.Optimizer, precision: str
-) -> keras.optimizers.Optimizer:
+def scaled_for(optimizer: keras.optimizers.Optimizer, precision: str) -> keras.optimizers.Optimizer:
     """Loss scaling where the arithmetic needs it: float16 underflows, bfloat16 does not."""
     if precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
@@ -168,9 +165,7 @@ def seed_everything(seed: int, deterministic: bool, *names: object) -> int:
     return derived
 
 
-def full_batches(
-    order: npt.NDArray[np.integer[Any]], batch_size: int
-) -> npt.NDArray[np.integer[Any]]:
+def full_batches(order: npt.NDArray[np.int64], batch_size: int) -> npt.NDArray[np.int64]:
     """Regroup a sequence of samples into full batches, so that every step has one shape.
 
     Args:
@@ -209,7 +204,7 @@ def read_ahead(items: Iterable[T], ahead: int = AHEAD) -> Iterator[T]:
                 if not put((True, item)):
                     return
             put((False, None))
-        except BaseException as error:  # noqa: BLE001  (handed to the consumer)
+        except BaseException as error:  # handed to the consumer
             put((False, error))
 
     thread = threading.Thread(target=fill, name="read-ahead", daemon=True)
@@ -273,8 +268,6 @@ def _end_epoch(
     row: dict[str, float],
     monitor: str,
     seconds: float,
-    what: str,
-    epochs: int,
 ) -> None:
     state.epoch += 1
     state.rows.append({"epoch": state.epoch, **row, "seconds": seconds})
@@ -283,8 +276,10 @@ def _end_epoch(
         state.best = row[monitor] if math.isfinite(row[monitor]) else -math.inf
         state.best_epoch = state.epoch
         state.best_weights = model.get_weights()
-    figures = ", ".join(f"{key} {value:.4g}" for key, value in row.items())
-    LOG.info("%s %d of %d: %s, %.1f s", what, state.epoch, epochs, figures, seconds)
+
+
+def _figures(row: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch")
 
 
 def _waited_long_enough(state: TrainingState, patience: int | None) -> bool:

@@ -1,7 +1,8 @@
 """Multi-label losses from logits, stable for any logit, with weights that act per label.
 
-A label's weight multiplies the loss of its positives and nothing else, so that a weight of 10 on one
-label equals ten copies of each positive of that label. All losses are the mean over tiles and labels.
+A label's weight multiplies the loss of its positives and nothing else, so that a weight of 10 on
+one label equals ten copies of each positive of that label. All losses are means over tiles and
+labels.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ class _LabelWise(keras.losses.Loss):  # type: ignore[misc]
         reduction: str = "sum_over_batch_size",
         dtype: str | None = "float32",
     ) -> None:
+        """Create the loss.
+
+        Args:
+            label_weights: Weight of the positives of each label, ``(label,)``; None for 1.
+            label_smoothing: Targets become s/2 and 1 - s/2.
+            name: As in Keras.
+            reduction: As in Keras.
+            dtype: As in Keras.
+        """
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.label_weights = None if label_weights is None else [float(w) for w in label_weights]
         self.label_smoothing = float(label_smoothing)
@@ -67,13 +77,7 @@ class WeightedCrossentropy(_LabelWise):
 
 @keras.saving.register_keras_serializable(package="geolatents")
 class Focal(_LabelWise):
-    """Focal loss (Lin et al. 2017, eq. 4 and 5).
-
-    Args:
-        gamma: Focusing exponent; 0 gives cross-entropy.
-        alpha: Weight of positives, negatives weigh ``1 - alpha``; None weighs both 1.
-        kwargs: Arguments of all label-wise losses.
-    """
+    """Focal loss (Lin et al. 2017, eq. 4 and 5)."""
 
     def __init__(
         self,
@@ -81,6 +85,13 @@ class Focal(_LabelWise):
         alpha: float | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
+        """Create the loss.
+
+        Args:
+            gamma: Focusing exponent; 0 gives cross-entropy.
+            alpha: Weight of positives, negatives weigh ``1 - alpha``; None weighs both 1.
+            kwargs: Arguments of all label-wise losses.
+        """
         super().__init__(**kwargs)
         self.gamma, self.alpha = float(gamma), alpha
 
@@ -100,14 +111,7 @@ class Focal(_LabelWise):
 
 @keras.saving.register_keras_serializable(package="geolatents")
 class Asymmetric(_LabelWise):
-    """Asymmetric loss (Ben-Baruch et al. 2021, eq. 4 to 7).
-
-    Args:
-        gamma_positive: Exponent of positives.
-        gamma_negative: Exponent of negatives.
-        clip: Margin by which probabilities of negatives are lowered; easy ones count nothing.
-        kwargs: Arguments of all label-wise losses.
-    """
+    """Asymmetric loss (Ben-Baruch et al. 2021, eq. 4 to 7)."""
 
     def __init__(
         self,
@@ -116,6 +120,14 @@ class Asymmetric(_LabelWise):
         clip: float = 0.05,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
+        """Create the loss.
+
+        Args:
+            gamma_positive: Exponent of positives.
+            gamma_negative: Exponent of negatives.
+            clip: Margin by which probabilities of negatives are lowered; easy ones count nothing.
+            kwargs: Arguments of all label-wise losses.
+        """
         super().__init__(**kwargs)
         self.gamma_positive, self.gamma_negative = float(gamma_positive), float(gamma_negative)
         self.clip = float(clip)
@@ -150,7 +162,7 @@ def build_loss(loss: Loss, label_weights: npt.ArrayLike | None = None) -> keras.
         loss: Name and parameters.
         label_weights: Weight of the positives of each label, ``(label,)``; None for 1.
     """
-    shared = {
+    shared: dict[str, Any] = {
         "label_weights": None if label_weights is None else np.ravel(label_weights).tolist(),
         "label_smoothing": loss.label_smoothing,
     }
@@ -171,9 +183,10 @@ def balanced_weights(
         max_weight: Upper bound; also the weight of a label without positives.
 
     Returns:
-        ``(label,)``, so that positives and negatives of a label weigh the same in sum.
+        ``(label,)``, so that positives and negatives of a label weigh the same in sum. At least
+        ``1 / max_weight``, so that a label that is always present is learned too.
     """
     positives = np.asarray(labels, np.int64).sum(axis=0)
     negatives = len(labels) - positives
     ratio = negatives / np.maximum(positives, 1)
-    return np.where(positives > 0, np.minimum(ratio, max_weight), max_weight).astype(np.float32)
+    return np.where(positives > 0, ratio, max_weight).clip(1 / max_weight, max_weight).astype("f4")

@@ -1,7 +1,7 @@
 """Networks by name, for tiles of any size and any number of bands.
 
 Every network takes tiles as they are stored (raw integers or floats), standardises them with the
-statistics of the training tiles that it carries, and ends in float32 whatever the arithmetic inside.
+statistics of the training tiles that it carries, and ends in float32 whatever the arithmetic.
 """
 
 from __future__ import annotations
@@ -29,12 +29,6 @@ class Standardise(keras.layers.Layer):  # type: ignore[misc]
     """Per-band ``(x - mean) / std``; NaN pixels become 0, the band's mean.
 
     Computes in float32, since raw values of 16-bit images do not fit bfloat16.
-
-    Args:
-        mean: Mean per band of the training tiles, in stored units.
-        std: Standard deviation per band, same units; 0 (a constant band) counts as 1.
-        bands: Band names, kept for messages; may be empty.
-        kwargs: Arguments of the Keras layer.
     """
 
     def __init__(
@@ -44,6 +38,14 @@ class Standardise(keras.layers.Layer):  # type: ignore[misc]
         bands: Sequence[str] = (),
         **kwargs: Any,  # noqa: ANN401  (Keras' own)
     ) -> None:
+        """Create the layer.
+
+        Args:
+            mean: Mean per band of the training tiles, in stored units.
+            std: Standard deviation per band, same units; 0 (a constant band) counts as 1.
+            bands: Band names, kept for messages; may be empty.
+            kwargs: Arguments of the Keras layer.
+        """
         super().__init__(**{**kwargs, "dtype": "float32", "trainable": False})
         self.mean = [float(value) for value in mean]
         self.std = [float(value) for value in std]
@@ -52,7 +54,9 @@ class Standardise(keras.layers.Layer):  # type: ignore[misc]
     def call(self, tiles: Any) -> Any:  # noqa: ANN401  (Keras tensors have no static type)
         """Standardise ``tiles (tile, y, x, band)``."""
         spread = [value if value > 0 else 1.0 for value in self.std]
-        scaled = (keras.ops.cast(tiles, "float32") - np.float32(self.mean)) / np.float32(spread)
+        scaled = (
+            keras.ops.cast(tiles, "float32") - np.asarray(self.mean, np.float32)
+        ) / np.asarray(spread, np.float32)
         return keras.ops.where(keras.ops.isnan(scaled), 0.0, scaled)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -103,7 +107,7 @@ def build_network(
 
 
 def with_probabilities(model: keras.Model) -> keras.Model:
-    """The same network, weights shared, with a sigmoid after its logits: what is saved for others."""
+    """The same network, weights shared, with a sigmoid after its logits: what is saved."""
     probabilities = keras.layers.Activation("sigmoid", dtype="float32", name="probabilities")
     return keras.Model(model.inputs, probabilities(model.outputs[0]), name=model.name)
 

@@ -119,7 +119,7 @@ def measure_agreement(sample: Sample, settings: Agreement, seed: int = 0) -> dic
         "train_phi_r": _number(pearson(z, y)) if sample.given_train else None,
         "scene_mean_r": scene_mean_r(sample, phi),
         "scene_mean_rule": sample.scene_mean_rule,
-        "noise_r": _number(np.nanmean([pearson(upper(n), y) for n in noise])) if y.size else None,
+        "noise_r": _mean([pearson(upper(matrix), y) for matrix in noise]),
         "reliability": reliability(sample, seed),
         "column_shuffle_r": column_shuffle_r(model, phi, seed),
         "row_shuffle_r": row_shuffle_r(sample.scores, phi, seed),
@@ -193,7 +193,7 @@ def upper(matrix: Floats) -> Floats:
 
 
 def pearson(x: Floats, y: Floats) -> float:
-    """Pearson correlation over pairs where both are defined; NaN for fewer than three or no spread."""
+    """Pearson correlation where both are defined; NaN for fewer than three or without spread."""
     both = np.isfinite(x) & np.isfinite(y)
     x, y = x[both], y[both]
     if len(x) < MIN_PAIRS:
@@ -292,7 +292,7 @@ def partial_interval(sample: Sample, resamples: int, seed: int = 0) -> list[floa
 
 
 def resampled_weights(groups: Strings, resamples: int, seed: int = 0) -> Iterator[Floats]:
-    """How often each tile counts (tile,) when groups are drawn with replacement, once per resample."""
+    """How often each tile counts (tile,) with groups drawn with replacement, once per resample."""
     names, member = np.unique(groups, return_inverse=True)
     rng = generator(seed, "agreement", "resample")
     for _ in range(resamples):
@@ -325,8 +325,7 @@ def noise_correlation(
 
 
 def reliability(sample: Sample, seed: int = 0, halves: int = HALVES) -> float | None:
-    """Split-half reliability of phi (Spearman-Brown): the agreement that noise in phi itself
-    allows.
+    """Split-half reliability of phi (Spearman-Brown): the agreement that its own noise allows.
 
     The mean correlation r between phi of two random halves of the groups, as 2 r / (1 + r).
     """

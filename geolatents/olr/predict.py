@@ -84,7 +84,7 @@ def predict_scores(
         images: Tiles.
         positions: Positions of the wanted tiles, ``(tile,)``.
         flips: Average over the tile and its three flips.
-        what: Name for the progress bar.
+        what: Name for the progress bar; empty for none.
 
     Returns:
         ``(tile, label)`` float32 in 0..1.
@@ -98,22 +98,31 @@ def predict_arrays(
     positions: npt.NDArray[np.integer[Any]],
     what: str = "predicting",
 ) -> Floats:
-    """Apply a function to tiles, batch by batch; ``(tile, ...)`` float32."""
+    """Apply a function to tiles, batch by batch.
+
+    Args:
+        function: From raw tiles ``(tile, y, x, band)`` to ``(tile, ...)``.
+        images: Tiles.
+        positions: Positions of the wanted tiles, ``(tile,)``.
+        what: Name for the progress bar; empty for none.
+
+    Returns:
+        ``(tile, ...)`` float32.
+    """
     height, width, _ = images.shape
     size = max(1, BATCH_PIXELS // (height * width))
     starts = range(0, len(positions), size)
-    batches = (images.take(positions[start : start + size]) for start in starts)
-    found = [
-        np.asarray(function(tf.convert_to_tensor(batch)), np.float32)
-        for batch in progress(read_ahead(batches), total=len(starts), what=what, unit="batch")
-    ]
+    shown = read_ahead(images.take(positions[start : start + size]) for start in starts)
+    if what:
+        shown = progress(shown, total=len(starts), what=what, unit="batch")
+    found = [np.asarray(function(tf.convert_to_tensor(batch)), np.float32) for batch in shown]
     if not found:
-        raise TrainingError("there is no tile to predict", where=what)
+        raise TrainingError("there is no tile to predict", where=what or None)
     return np.concatenate(found)
 
 
 def scorer(model: keras.Model, flips: bool = False) -> Callable[[Any], Any]:
-    """A compiled function from raw tiles ``(tile, y, x, band)`` to the model's output ``(tile, ...)``."""
+    """A compiled function from raw tiles ``(tile, y, x, band)`` to the output ``(tile, ...)``."""
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator, unused-ignore]
     def score(tiles: Any) -> Any:  # noqa: ANN401

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from geolatents.stores import canonical_json
+from geolatents.files import canonical_json
 
 SCHEMA_VERSION = 1
 

@@ -25,6 +25,9 @@ class Config(Section):
     data: str | None = Field(
         None, description="Folder of input data; default: the environment variable GEOLATENTS_DATA, else `../shared/data`."
     )
+    environment: Literal["cpu", "gpu"] = Field(
+        "cpu", description="Conda environment of training rules, where Snakemake deploys software."
+    )
     datasets: dict[Name, Dataset] = Field({}, description="Datasets by name.")
     models: dict[Name, Model] = Field({}, description="Models by name; the name ends in the model's kind.")
     experiments: dict[Name, Experiment] = Field({}, description="Experiments by name.")

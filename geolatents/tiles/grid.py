@@ -1,11 +1,11 @@
-"""The tile grid: which windows of a scene are tiles, anchored in the CRS so that scenes share it."""
+"""The tile grid: which windows of a scene are tiles, on lines that all scenes of a CRS share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,7 @@ class TileGrid:
         geobox: Shape, transform and CRS of the scene; north up.
         size: Width and height of a tile in pixels.
         stride: Step between tiles in x and y, in pixels.
-        origin: Pixels from the CRS origin to the scene's upper-left corner, eastwards and southwards.
+        origin: Pixels from the CRS origin to the scene's upper-left corner, east- and southwards.
         edges: Whether tiles that reach over the scene's edge are left out or padded.
     """
 
@@ -63,12 +63,13 @@ class TileGrid:
 
         Args:
             geobox: Shape, transform and CRS of the scene (after resampling).
-            settings: Tile size and stride in pixels or metres. Metres are rounded to whole pixels, and the
-                log says to how many.
+            settings: Tile size and stride in pixels or metres. Metres are rounded to whole pixels,
+                and the log says to how many.
             where: What errors name as the place, such as the scene's record.
 
         Raises:
-            SceneError: The scene is rotated, not north up, or has a geographic or no CRS while sizes are in metres.
+            SceneError: The scene is rotated or not north up, or sizes are in metres while its CRS
+                is geographic or missing.
         """
         _require_north_up(geobox, where)
         scale = (1.0, 1.0) if settings.unit == "pixels" else _pixels_per_metre(geobox, where)
@@ -98,6 +99,7 @@ class TileGrid:
         return len(self.rows), len(self.columns)
 
     def __len__(self) -> int:
+        """Number of windows."""
         return len(self.rows) * len(self.columns)
 
     def x(self, column: int) -> int:
@@ -172,16 +174,19 @@ def _pixels_per_metre(geobox: GeoBox, where: str | None) -> tuple[float, float]:
             "tile sizes in metres need a projected CRS",
             where=where,
             found="no CRS" if crs is None else str(crs),
-            fix="set tiles.unit to pixels, or reproject the scene to a projected CRS such as its UTM zone",
+            fix="set tiles.unit to pixels, or reproject the scene, for example to its UTM zone",
         )
     metres = float(crs.proj.axis_info[0].unit_conversion_factor)
     return 1 / (geobox.affine.a * metres), 1 / (-geobox.affine.e * metres)
 
 
 def _whole_pixels(
-    name: str, value: Any, unit: str, scale: tuple[float, float]  # noqa: ANN401  (a number or a pair)
+    name: str,
+    value: float | tuple[float, float],
+    unit: str,
+    scale: tuple[float, float],
 ) -> Pair:
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    pair = tuple(value) if isinstance(value, tuple) else (value, value)
     exact = (pair[0] * scale[0], pair[1] * scale[1])
     whole = max(1, round(exact[0])), max(1, round(exact[1]))
     if any(abs(a - b) > 1e-6 * b for a, b in zip(exact, whole, strict=True)):
@@ -193,6 +198,6 @@ def _whole_pixels(
 
 
 def _nearest(pixels: float) -> int:
-    # Origins often lie on half pixels (pixel centres on round coordinates); rounding first keeps noise in the
-    # last digits from moving the lines of one scene by a pixel against those of its neighbour.
+    # Origins often lie on half pixels (pixel centres on round coordinates); rounding first keeps
+    # noise in the last digits from moving the lines of one scene against those of its neighbour.
     return math.floor(round(pixels, 4) + 0.5)

@@ -33,12 +33,14 @@ SETTINGS = st.builds(
 
 def brute_force(grid):
     """Every window whose lines are multiples of the stride, found by trying all."""
-    height, width = grid.geobox.shape
+    _, width = grid.geobox.shape
     found = set()
     for column in range(-6000, 6000):
         x = grid.x(column)
-        if (x >= 0 and x + grid.size[0] <= width) if grid.edges == "drop" else (
-            x + grid.size[0] > 0 and x < width
+        if (
+            (x >= 0 and x + grid.size[0] <= width)
+            if grid.edges == "drop"
+            else (x + grid.size[0] > 0 and x < width)
         ):
             found.add(column)
     return sorted(found)

@@ -29,6 +29,7 @@ PARCEL = 250.0
 """Mean side of a parcel in metres."""
 HILLS = 2900.0
 SOILS = 2400.0
+SHORES = 2600.0
 TOWN_RADIUS = 430.0
 ROAD_WIDTH = 78.0
 ROAD_GRID = 8
@@ -121,7 +122,7 @@ def _elevation(rules: RegionRules, random: np.random.Generator, size: int) -> Fi
     rows, columns = np.meshgrid(*[np.linspace(-1, 1, size, dtype=np.float32)] * 2, indexing="ij")
     east, north = rules.seaward
     plane = np.float32(-rules.tilt) * (east * columns - north * rows)
-    height = hills + plane
+    height = smooth_noise(random, size, SHORES / CELL, 4.0) + plane
     level = np.quantile(height, rules.sea)
     raised = _without_inland_seas(height - level)
     # The plane only makes the coast: inland, hills and valleys repeat all over the region.
@@ -131,12 +132,13 @@ def _elevation(rules: RegionRules, random: np.random.Generator, size: int) -> Fi
 
 
 def _without_inland_seas(height: Field) -> Field:
-    """Lift all water but the largest, so that the sea is one."""
+    """Lift all waters that are small against the largest, so that the sea is one, with a few bays."""
     parts, count = ndimage.label(height < 0)
     if count < 2:
         return height
-    largest = 1 + int(np.bincount(parts.ravel())[1:].argmax())
-    return np.where((parts > 0) & (parts != largest), np.float32(0.01), height)
+    cells = np.bincount(parts.ravel())[1:]
+    small = np.flatnonzero(cells < 0.12 * cells.max()) + 1
+    return np.where(np.isin(parts, small), np.float32(0.01), height)
 
 
 def _distance(target: npt.NDArray[np.bool_]) -> Field:

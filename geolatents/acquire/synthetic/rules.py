@@ -64,9 +64,9 @@ class RegionRules:
 
 REGION_A = RegionRules(
     centre=(16.1, 37.2),
-    tilt=1.9,
+    tilt=2.0,
     seaward=(-0.6, -0.8),
-    sea=0.15,
+    sea=0.19,
     towns=14,
     town_height=0.2,
     core=0.48,
@@ -87,9 +87,9 @@ REGION_A = RegionRules(
 
 REGION_B = RegionRules(
     centre=(16.9, 37.2),
-    tilt=1.7,
+    tilt=1.9,
     seaward=(0.85, 0.5),
-    sea=0.15,
+    sea=0.19,
     towns=14,
     town_height=0.45,
     core=0.40,

@@ -1,0 +1,85 @@
+"""Files that are whole or absent, canonical JSON, and content hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from geolatents.errors import StoreError
+
+Json = Any
+
+
+def canonical_json(value: Json) -> str:
+    """One text for equal values: sorted keys, no spaces, NaN refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+
+
+def write_json(path: Path, value: Json) -> None:
+    """Write sorted, indented JSON atomically."""
+    text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False, default=_plain)
+    with atomic_path(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Json:
+    """Read JSON.
+
+    Raises:
+        StoreError: The file is missing or no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError("file is missing", where=path, fix="rerun the rule that makes it") from None
+    except ValueError as error:
+        raise StoreError(
+            "file is no JSON", where=path, found=error, fix="delete it and rerun the rule that makes it"
+        ) from None
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to; rename it when the block ends well, delete it otherwise.
+
+    Works for files and folders.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    remove(part)
+    try:
+        yield part
+        if path.is_dir():
+            remove(path)
+        os.replace(part, path)
+    finally:
+        remove(part)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or folder if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sha256_file(path: Path) -> str:
+    """Content hash of a file."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _plain(value: object) -> Json:
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays
+        return value.tolist()
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

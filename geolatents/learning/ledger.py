@@ -1,0 +1,47 @@
+"""The ledger of readings of the test part: who looked at it, when, and for what.
+
+Each look at the test part makes the next result on it a little less independent; a ledger cannot
+prevent that, but it shows it. Rows are only ever appended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+def record_reading(ledger: Path, *, what: str, rule: str, part: str = "test") -> None:
+    """Append one row to a ledger (JSON lines).
+
+    The row goes out in one write to a file opened for appending, so that rules that run at the same
+    time do not mix their rows.
+
+    Args:
+        ledger: File such as ``results/{dataset}/test-ledger.jsonl``; made where it is missing.
+        what: What was read, such as ``models/demo-classifier/seed-0``.
+        rule: Rule or function that read it.
+        part: Part that was read.
+    """
+    row = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "what": what,
+        "part": part,
+        "rule": rule,
+    }
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(handle, (json.dumps(row, sort_keys=True) + "\n").encode())
+    finally:
+        os.close(handle)
+
+
+def read_ledger(ledger: Path) -> list[dict[str, Any]]:
+    """Rows of a ledger, oldest first; none where there is no ledger."""
+    if not ledger.is_file():
+        return []
+    lines = ledger.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.strip()]

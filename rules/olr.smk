@@ -1,0 +1,223 @@
+# Classifiers, Siamese networks, and what they prove.
+
+
+rule check_training:
+    """Check that a classifier can be trained: stores whole, parts filled, every label learnable."""
+    input:
+        tiles=tile_manifests,
+        labels=labels_of_model,
+        split=split_of_model,
+    output:
+        "<results>/{dataset}/checks/training-{model}.json",
+    log:
+        "<results>/{dataset}/logs/check_training/{model}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/check_training/{model}.tsv"
+    wildcard_constraints:
+        model=pattern(PLAN.models("classifier")),
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        config=section("models/{model}", leave_out=("seeds",)),
+        code=code("olr.classifier"),
+    message:
+        "Checking that {wildcards.model} can be trained"
+    script:
+        "../workflow_scripts/olr/check_training.py"
+
+
+rule train_classifier:
+    """Train a multi-label classifier with one seed."""
+    input:
+        tiles=tile_manifests,
+        labels=labels_of_model,
+        split=split_of_model,
+        order=order_of_model,
+        check="<results>/{dataset}/checks/training-{model}.json",
+    output:
+        model="<results>/{dataset}/models/{model}/seed-{seed}/model.keras",
+        history="<results>/{dataset}/models/{model}/seed-{seed}/history.csv",
+        predictions=directory("<results>/{dataset}/models/{model}/seed-{seed}/predictions.zarr"),
+    log:
+        "<results>/{dataset}/logs/train_classifier/{model}-seed-{seed}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/train_classifier/{model}-seed-{seed}.tsv"
+    wildcard_constraints:
+        model=pattern(PLAN.models("classifier")),
+    conda:
+        TRAINING_ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        config=section("models/{model}", leave_out=("seeds",)),
+        code=code("olr.classifier"),
+    message:
+        "Training {wildcards.model} with seed {wildcards.seed}"
+    script:
+        "../workflow_scripts/olr/train_classifier.py"
+
+
+rule train_siamese:
+    """Train a Siamese network on a classifier with one seed."""
+    input:
+        tiles=tile_manifests,
+        labels=labels_of_model,
+        split=split_of_model,
+        order=order_of_model,
+        teacher=teacher_model,
+    output:
+        model="<results>/{dataset}/models/{model}/seed-{seed}/model.keras",
+        history="<results>/{dataset}/models/{model}/seed-{seed}/history.csv",
+        predictions=directory("<results>/{dataset}/models/{model}/seed-{seed}/predictions.zarr"),
+        embeddings=directory("<results>/{dataset}/models/{model}/seed-{seed}/embeddings.zarr"),
+    log:
+        "<results>/{dataset}/logs/train_siamese/{model}-seed-{seed}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/train_siamese/{model}-seed-{seed}.tsv"
+    wildcard_constraints:
+        model=pattern(PLAN.models("siamese")),
+    conda:
+        TRAINING_ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        config=section("models/{model}"),
+        teacher=teacher_section,
+        code=code("olr.siamese"),
+    message:
+        "Training {wildcards.model} with seed {wildcards.seed}"
+    script:
+        "../workflow_scripts/olr/train_siamese.py"
+
+
+rule evaluate_model:
+    """Measure a trained model beside its trivial baselines."""
+    input:
+        tiles=tile_manifests,
+        predictions="<results>/{dataset}/models/{model}/seed-{seed}/predictions.zarr",
+        history="<results>/{dataset}/models/{model}/seed-{seed}/history.csv",
+        split=split_of_model,
+    output:
+        metrics="<results>/{dataset}/models/{model}/seed-{seed}/metrics.json",
+        card="<results>/{dataset}/models/{model}/seed-{seed}/model_card.md",
+    log:
+        "<results>/{dataset}/logs/evaluate_model/{model}-seed-{seed}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/evaluate_model/{model}-seed-{seed}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        config=section("models/{model}", leave_out=()),
+        ledger="<results>/{dataset}/test-ledger.jsonl",
+        code=code("olr.evaluate"),
+    message:
+        "Measuring {wildcards.model} with seed {wildcards.seed}"
+    script:
+        "../workflow_scripts/olr/evaluate_model.py"
+
+
+rule run_experiment:
+    """Compare the label matrices of trained models with the co-occurrence of true labels."""
+    input:
+        classifier=classifier_predictions,
+        siamese=siamese_predictions,
+        split=split_of_experiment,
+        summary="<results>/{dataset}/tiles.json",
+    output:
+        agreement="<results>/{dataset}/experiments/{experiment}/agreement.json",
+        figure="<results>/{dataset}/experiments/{experiment}/agreement.png",
+        per_label="<results>/{dataset}/experiments/{experiment}/per-label.csv",
+    log:
+        "<results>/{dataset}/logs/run_experiment/{experiment}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/run_experiment/{experiment}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        config=section("experiments/{experiment}", leave_out=("apply_to", "map_scene")),
+        seeds=seeds_of_experiment,
+        ledger="<results>/{dataset}/test-ledger.jsonl",
+        code=code("olr.experiment"),
+    message:
+        "Comparing label matrices of {wildcards.experiment}"
+    script:
+        "../workflow_scripts/olr/run_experiment.py"
+
+
+rule apply_experiment:
+    """Apply a classifier to another dataset, whole, and compare with its co-occurrence."""
+    input:
+        models=classifier_models,
+        labels=labels_of_experiment,
+        split=split_of_experiment,
+        tiles=other_tile_manifests,
+        covers=other_cover_manifests,
+        summary="<results>/{other}/tiles.json",
+    output:
+        agreement="<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.json",
+        figure="<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.png",
+        predictions=directory("<results>/{dataset}/experiments/{experiment}/on-{other}/predictions.zarr"),
+    log:
+        "<results>/{dataset}/logs/apply_experiment/{experiment}-on-{other}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/apply_experiment/{experiment}-on-{other}.tsv"
+    conda:
+        TRAINING_ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    params:
+        config=section("experiments/{experiment}", leave_out=("apply_to", "map_scene")),
+        seeds=seeds_of_experiment,
+        flips=flips_of_experiment,
+        ledger="<results>/{other}/test-ledger.jsonl",
+        code=code("olr.experiment"),
+    message:
+        "Applying {wildcards.experiment} to {wildcards.other}"
+    script:
+        "../workflow_scripts/olr/apply_experiment.py"
+
+
+rule map_scene:
+    """Map the predicted classes over a scene as cloud-optimized GeoTIFFs."""
+    input:
+        models=classifier_models,
+        labels=labels_of_experiment,
+        tiles=mapped_tiles,
+    output:
+        map="<results>/{dataset}/experiments/{experiment}/map.tif",
+        probabilities="<results>/{dataset}/experiments/{experiment}/map-probabilities.tif",
+    log:
+        "<results>/{dataset}/logs/map_scene/{experiment}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/map_scene/{experiment}.tsv"
+    conda:
+        TRAINING_ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    params:
+        flips=flips_of_experiment,
+        code=code("olr.maps"),
+    message:
+        "Mapping a scene with {wildcards.experiment}"
+    script:
+        "../workflow_scripts/olr/map_scene.py"

@@ -1,0 +1,107 @@
+"""Configuration: typos are errors that name the nearest key; canonical text leaves defaults out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from geolatents.errors import ConfigError
+from geolatents.settings.config import load_config, validate_config
+from geolatents.settings.imagery import parse_imagery
+from geolatents.settings.tiles import TileSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))]
+
+
+def minimal() -> dict:
+    return {
+        "datasets": {
+            "demo": {
+                "imagery": {"provider": "synthetic", "region": "A"},
+                "landcover": {"source": "synthetic"},
+                "splits": {"blocks": {"kind": "spatial", "block": 900}},
+                "batches": {"randomized": {"split": "blocks"}},
+            }
+        },
+        "models": {"demo-classifier": {"kind": "classifier", "dataset": "demo"}},
+        "experiments": {"first": {"classifier": "demo-classifier"}},
+    }
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda p: p.name)
+def test_shipped_configurations_are_valid(file: Path) -> None:
+    assert load_config(file).datasets
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong", "meant"),
+    [
+        (("datasets", "demo", "imagery"), "regoin", "region"),
+        (("datasets", "demo", "splits", "blocks"), "bufer", "buffer"),
+        (("models", "demo-classifier"), "learning_rat", "learning_rate"),
+        ((), "experiment", "experiments"),
+    ],
+)
+def test_a_typo_names_the_nearest_key(place: tuple[str, ...], wrong: str, meant: str) -> None:
+    values = minimal()
+    section = values
+    for key in place:
+        section = section[key]
+    section[wrong] = 1
+    with pytest.raises(ConfigError, match=f"{wrong}: unknown key; did you mean '{meant}'"):
+        validate_config(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"models": {"demo-net": {"kind": "classifier", "dataset": "demo"}}}, "must end in '-classifier'"),
+        ({"models": {"demo-classifier": {"kind": "classifier", "dataset": "dmeo"}}}, "did you mean 'demo'"),
+        ({"experiments": {"first": {"classifier": "demo-clasifier"}}}, "did you mean 'demo-classifier'"),
+        ({"experiments": {"train": {"classifier": "demo-classifier"}}}, "reserved word"),
+        ({"experiments": {"a/b": {"classifier": "demo-classifier"}}}, "pattern"),
+        ({"version": 2}, "version"),
+    ],
+)
+def test_wrong_references_and_names(change: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        validate_config(minimal() | change)
+
+
+def test_spatial_split_without_positions_is_an_error() -> None:
+    values = minimal()
+    values["datasets"]["demo"]["imagery"] = {"provider": "images", "images": "x.zip", "table": "x.txt"}
+    del values["datasets"]["demo"]["landcover"]
+    with pytest.raises(ConfigError, match="cannot be split by `spatial` blocks"):
+        validate_config(values)
+
+
+def test_canonical_text_is_sorted_without_defaults_and_parses_back() -> None:
+    settings = TileSettings(size=(327, 132), min_valid=0.95)
+    assert settings.canonical() == '{"schema":1,"size":[327.0,132.0]}'
+    assert TileSettings.parse(settings.canonical()) == settings
+
+
+def test_a_section_of_any_kind_parses_back() -> None:
+    config = validate_config(minimal())
+    imagery = config.datasets["demo"].imagery
+    assert parse_imagery(imagery.canonical()) == imagery
+
+
+def test_files_override_key_by_key(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text(yaml.safe_dump(minimal()))
+    second.write_text("datasets: {demo: {tiles: {size: 99}}}")
+    dataset = load_config(first, second).datasets["demo"]
+    assert dataset.tiles.size == 99
+    assert dataset.imagery.provider == "synthetic"
+
+
+def test_no_yaml_is_an_error_with_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("datasets: [")
+    with pytest.raises(ConfigError, match=r"broken\.yaml"):
+        load_config(file)

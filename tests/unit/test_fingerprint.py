@@ -1,0 +1,69 @@
+"""Code fingerprints: comments change nothing, a changed line changes its users and nobody else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from geolatents import fingerprint as module
+from geolatents.fingerprint import fingerprint, normalised_tree, reached
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "sub/__init__.py").write_text("")
+    (tmp_path / "low.py").write_text("def low():\n    return 1\n")
+    (tmp_path / "table.csv").write_text("a,b\n")
+    (tmp_path / "sub/high.py").write_text("from geolatents.low import low\nTABLE = 'table.csv'\n")
+    (tmp_path / "sub/relative.py").write_text("from . import high\nfrom ..low import low\n")
+    (tmp_path / "alone.py").write_text("VALUE = 3\n")
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    module._parsed.cache_clear()
+    yield tmp_path
+    module._parsed.cache_clear()
+
+
+def rewrite(file: Path, text: str) -> None:
+    file.write_text(text)
+    module._parsed.cache_clear()
+
+
+def test_follows_imports_of_all_forms(package: Path) -> None:
+    assert reached("geolatents.sub.relative") == {
+        "geolatents.sub.relative",
+        "geolatents.sub.high",
+        "geolatents.low",
+    }
+
+
+def test_comments_and_docstrings_change_nothing(package: Path) -> None:
+    before = fingerprint("geolatents.sub.high")
+    rewrite(package / "low.py", '"""Doc."""\n\n\ndef low():  # why\n    """Say."""\n    return 1\n')
+    assert fingerprint("geolatents.sub.high") == before
+
+
+def test_a_changed_line_changes_users_only(package: Path) -> None:
+    high, alone = fingerprint("geolatents.sub.high"), fingerprint("geolatents.alone")
+    rewrite(package / "low.py", "def low():\n    return 2\n")
+    assert fingerprint("geolatents.sub.high") != high
+    assert fingerprint("geolatents.alone") == alone
+
+
+def test_a_named_data_file_counts(package: Path) -> None:
+    before = fingerprint("geolatents.sub.high")
+    rewrite(package / "table.csv", "a,c\n")
+    assert fingerprint("geolatents.sub.high") != before
+
+
+def test_field_descriptions_do_not_count_and_defaults_do() -> None:
+    base = "x: int = Field(1, description='one')"
+    assert normalised_tree(base) == normalised_tree("x: int = Field(1, description='two')")
+    assert normalised_tree(base) != normalised_tree("x: int = Field(2, description='one')")
+
+
+def test_an_unknown_module_is_an_error() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"geolatents\.nowhere"):
+        fingerprint("geolatents.nowhere")

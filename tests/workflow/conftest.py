@@ -1,0 +1,99 @@
+"""Real Snakemake runs in a folder of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.makers import make_config, make_landcover, make_scene
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Run:
+    """What a Snakemake run said."""
+
+    code: int
+    output: str
+
+    @property
+    def jobs(self) -> dict[str, int]:
+        """Rules and the number of their jobs, from the job table (empty when nothing was to be done)."""
+        table = self.output.partition("Job stats:")[2].partition("total")[0]
+        return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, flags=re.M)}
+
+
+@dataclass
+class Workspace:
+    """A working directory with data and a configuration."""
+
+    folder: Path
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def run(self, *arguments: str, config: Path | None = None, cores: int = 2) -> Run:
+        """Run Snakemake on the checkout's Snakefile, here."""
+        command = [
+            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder),
+            "--profile", str(ROOT / "profiles/default"), "--cores", str(cores), "--nocolor",
+        ]  # fmt: skip
+        configfile = config or self.folder / "config.yaml"
+        done = subprocess.run(
+            [*command, *arguments, "--configfile", str(configfile)],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            timeout=600,
+        )
+        return Run(done.returncode, done.stdout + done.stderr)
+
+    def hashes(self) -> dict[str, str]:
+        """Content of everything that was built, without logs, checks and provenance."""
+        skipped = {"logs", "checks", "benchmarks", ".state"}
+        return {
+            path.relative_to(self.results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(self.results.rglob("*"))
+            if path.is_file()
+            and not skipped & set(path.relative_to(self.results).parts)
+            and not path.name.endswith((".prov.json", ".snakemake_timestamp", "ledger.jsonl"))
+        }
+
+    def copy(self, folder: Path) -> Workspace:
+        """The same state in another folder, clocks kept."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True, symlinks=True)
+        config = folder / "config.yaml"
+        config.write_text(config.read_text().replace(str(self.folder), str(folder)))
+        return Workspace(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A finished run of two small scenes, made once; tests work on copies."""
+    space = Workspace(tmp_path_factory.mktemp("finished"))
+    for column in range(2):
+        make_scene(space.data / f"scene-{column}.tif", column=column, seed=column)
+    make_landcover(space.data / "landcover.gpkg")
+    make_config(space.folder)
+    done = space.run()
+    assert done.code == 0, done.output
+    return space
+
+
+@pytest.fixture
+def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of the finished run, to be changed at will."""
+    return finished.copy(tmp_path)
