@@ -22,7 +22,7 @@ POLYGON, MULTI_POLYGON = 3, 6
 
 
 def same_crs(one: pyproj.CRS, other: pyproj.CRS) -> bool:
-    """Whether two systems have equal coordinates in x, y order (EPSG:3042 and EPSG:25830 do)."""
+    """Whether two systems are the same, their axis order aside (files keep x before y)."""
     return bool(one == other or one.equals(other, ignore_axis_order=True))
 
 

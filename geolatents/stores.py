@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, BloscShuffle
 
 from geolatents.errors import StoreError
 from geolatents.files import Json, atomic_path
@@ -56,7 +56,7 @@ def create_array(
     sample_bytes = max(1, int(np.dtype(dtype).itemsize * np.prod(shape[1:], dtype=np.int64)))
     inner = max(1, min(shape[0] or 1, 16384 // sample_bytes))
     per_shard = shard_samples(shape, dtype)
-    shuffle = "bitshuffle" if np.dtype(dtype).kind in "iu" else "shuffle"
+    shuffle = BloscShuffle.bitshuffle if np.dtype(dtype).kind in "iu" else BloscShuffle.shuffle
     return group.create_array(
         name,
         shape=shape,

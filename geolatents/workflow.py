@@ -10,18 +10,20 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 from geolatents import logs
-from geolatents.acquire.files import scene_files, side_files
-from geolatents.acquire.landcover_files import landcover_files
-from geolatents.acquire.synthetic.settings import scene_names
-from geolatents.errors import ConfigError, GeolatentsError
+from geolatents.acquire.files import mask_file, scene_files
+from geolatents.acquire.landcover import landcover_files
+from geolatents.acquire.planetscope import metadata_file
+from geolatents.acquire.synthetic.names import scene_names
+from geolatents.errors import ConfigError, GeolatentsError, StoreError
 from geolatents.fingerprint import fingerprint
-from geolatents.labels.mappings import mapping_file
+from geolatents.labels.sets import find_mapping
 from geolatents.paths import DATA_VARIABLE, data_root
 from geolatents.provenance import recorded
 from geolatents.settings.base import Section
@@ -29,6 +31,7 @@ from geolatents.settings.config import Config
 from geolatents.settings.dataset import Dataset
 from geolatents.settings.experiments import Experiment
 from geolatents.files import canonical_json, read_json, sha256_file, write_json
+from geolatents.stores import store_of, verify_store
 
 PACKED = "images"
 """Name of the one tile store of a packed image folder."""
@@ -117,10 +120,12 @@ class Plan:
     def _olr_targets(self) -> Iterator[str]:
         for model in self.config.models:
             yield from (f"{folder}/metrics.json" for folder in self._model_folders(model))
-        yield from self.experiment_files("agreement.json")
         for name, experiment in self.config.experiments.items():
+            folder = self.experiment_folder(name)
+            yield f"{folder}/agreement.json"
+            yield from (f"{folder}/on-{other}/agreement.json" for other in experiment.apply_to)
             if experiment.map_scene:
-                yield f"{self.experiment_folder(name)}/map.tif"
+                yield f"{folder}/map.tif"
 
     def _report_targets(self) -> Iterator[str]:
         yield "summary.csv"
@@ -131,14 +136,28 @@ class Plan:
         dataset = self.config.classifier(self.config.experiments[experiment].classifier).dataset
         return f"{dataset}/experiments/{experiment}"
 
-    def experiment_files(self, name: str) -> list[str]:
-        """A file of every experiment, on its own dataset and on those that it is applied to."""
+    def experiment_paths(self, name: str) -> list[str]:
+        """Paths of a file of every experiment, on its own dataset and on those that it is applied to."""
         found = []
         for experiment, settings in self.config.experiments.items():
-            folder = self.experiment_folder(experiment)
+            folder = f"{self.root}/{self.experiment_folder(experiment)}"
             found.append(f"{folder}/{name}")
             found += [f"{folder}/on-{other}/{name}" for other in settings.apply_to]
         return found
+
+    def metrics(self) -> list[str]:
+        """Paths of the metrics of all models."""
+        return [
+            f"{self.root}/{folder}/metrics.json"
+            for model in self.config.models
+            for folder in self._model_folders(model)
+        ]
+
+    def entries(self) -> str:
+        """What the report says of which experiments, as a param."""
+        from geolatents.report.summary import entries_text, experiment_entries
+
+        return entries_text(experiment_entries(self.config))
 
     def _model_folders(self, model: str) -> list[str]:
         dataset = self.config.classifier(model).dataset
@@ -157,15 +176,27 @@ class Plan:
             return [self.root / dataset / "source" / "landcover.parquet"]
         return landcover_files(landcover, data_root())
 
+    def landcover_sources(self, dataset: str) -> list[Path]:
+        """Files of a land-cover layer and those that belong to them (index, world file)."""
+        return with_siblings(self.landcover_files(dataset))
+
     def source_hash(self, files: Iterable[Path]) -> str:
         """Content of foreign files; each is read again only when its size or clock has changed."""
         return canonical_json({path.name: self._hashes.of(path) for path in files})
 
     def scene_sources(self, dataset: str, scene: str) -> list[Path]:
-        """A scene's raster and the foreign files beside it that count (mask, metadata, world file)."""
+        """A scene's raster and the foreign files that belong to it (mask, metadata, world file)."""
         imagery = self.config.datasets[dataset].imagery
         file = self.scene_file(dataset, scene)
-        return [file, *(side_files(imagery, file) if imagery.provider == "files" else [])]
+        if imagery.provider != "files":
+            return [file]
+        found = with_siblings([file])
+        # A file that should be there and is not is reported by the check rule, not while parsing.
+        with suppress(GeolatentsError):
+            found += [mask] if imagery.mask and (mask := mask_file(file, imagery.mask)) else []
+        with suppress(GeolatentsError):
+            found += [metadata_file(file)] if imagery.metadata == "planetscope" else []
+        return found
 
     def image_sources(self, dataset: str) -> list[Path]:
         """The archive or the label table of an image folder, as far as they are single files."""
@@ -178,7 +209,7 @@ class Plan:
     def mapping_sources(self, dataset: str, labels: str) -> list[Path]:
         """The mapping file of a combined label set."""
         settings = self.config.datasets[dataset].labels[labels]
-        return [mapping_file(settings.mapping)] if settings.kind == "combined" else []
+        return [find_mapping(settings.mapping, data_root())] if settings.kind == "combined" else []
 
     def split_sources(self, dataset: str, split: str) -> list[Path]:
         """The file of a listed split."""
@@ -194,7 +225,8 @@ class Plan:
             value = value[key] if isinstance(value, Mapping) else getattr(value, key)
         if not isinstance(value, Section):
             raise ConfigError(f"{path} is no section")
-        dropped = {name: type(value).model_fields[name].default for name in leave_out}
+        fields = type(value).model_fields
+        dropped = {name: fields[name].default for name in leave_out if name in fields}
         return value.model_copy(update=dropped).canonical()
 
     # ---- inside
@@ -287,6 +319,11 @@ def rule_log(snakemake: Any) -> Iterator[None]:  # noqa: ANN401
         raise
 
 
+def with_siblings(files: Iterable[Path]) -> list[Path]:
+    """Files and those beside them that differ only in their ending."""
+    return sorted({found for file in files for found in [file, *file.parent.glob(f"{escape(file.stem)}.*")]})
+
+
 def paths(items: Iterable[str]) -> list[Path]:
     """Inputs as paths."""
     return [Path(item) for item in items]
@@ -333,6 +370,8 @@ def verify_results(root: Path) -> None:
 
 def print_summary(plan: Plan) -> None:
     """Print the table of all experiments and where the report lies."""
+    from geolatents.report.summary import format_table  # pandas is not needed for parsing
+
     summary, report = plan.root / "summary.csv", plan.root / "report" / "index.html"
     if summary.exists() and report.exists() and plan.config.experiments:
         print(f"\n{format_table(summary)}\n\nReport: {report}", file=sys.stderr)

@@ -45,7 +45,7 @@ def landcover_input(wildcards):
 
 def landcover_content(wildcards):
     """Param: content of a land-cover layer's files."""
-    return PLAN.source_hash(PLAN.landcover_files(wildcards.dataset))
+    return PLAN.source_hash(PLAN.landcover_sources(wildcards.dataset))
 
 
 def image_input(wildcards):

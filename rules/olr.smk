@@ -119,7 +119,7 @@ rule evaluate_model:
         mem_mb=2000,
         runtime=30,
     params:
-        config=section("models/{model}", leave_out=()),
+        config=section("models/{model}", leave_out=("seeds",)),
         ledger="<results>/{dataset}/test-ledger.jsonl",
         code=code("olr.evaluate"),
     message:

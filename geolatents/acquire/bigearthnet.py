@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from geolatents.acquire.images import Archive, ImageSet, undecodable
+from geolatents.acquire.decoding import DECODE_ERRORS, undecodable
+from geolatents.acquire.images import Archive, ImageSet, resample
 from geolatents.errors import LabelError, SceneError
 from geolatents.nomenclature import LandClass, Nomenclature, corine
 from geolatents.settings.imagery import ImageFolder
@@ -105,20 +105,6 @@ def bigearthnet_images(imagery: ImageFolder, root: Path) -> ImageSet:
         sha256=f"{archive.sha256([f'{patches[p]}_{b}.tif' for p in ids for b in bands])}-{digest}",
         warnings=_warnings(len(patches), labels, imagery.labels_key),
     )
-
-
-def resample(band: npt.NDArray[np.uint16], size: int) -> npt.NDArray[np.uint16]:
-    """Resample a square band to ``size`` pixels squared.
-
-    Finer bands are averaged by area. Coarser ones are interpolated bilinearly: nearest neighbours
-    would give edges every 2 or 6 pixels that a convolution sees, a cubic overshoots at borders.
-    """
-    if band.shape == (size, size):
-        return band
-    finer = min(band.shape) >= size
-    method = Image.Resampling.BOX if finer else Image.Resampling.BILINEAR
-    resized = Image.fromarray(band.astype(np.float32)).resize((size, size), method)
-    return np.asarray(np.rint(np.asarray(resized)), dtype=np.uint16)
 
 
 def _letters(name: str) -> str:
@@ -213,8 +199,8 @@ def _decode_band(archive: Archive, name: str, size: int) -> npt.NDArray[np.uint1
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with MemoryFile(content) as memory, memory.open() as source:
                 band = source.read(1)
-    except RasterioError as error:
-        raise undecodable(archive.path / name, error.__cause__ or error) from None
+    except DECODE_ERRORS as error:
+        raise undecodable(archive.path / name, error) from None
     if band.dtype != np.uint16:
         raise SceneError(
             "a band is not uint16", where=archive.path / name, expected="uint16", found=band.dtype

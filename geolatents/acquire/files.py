@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from geolatents.acquire.planetscope import metadata_file
 from geolatents.errors import SceneError
 from geolatents.settings.base import RESERVED, Section
 from geolatents.settings.imagery import FilesImagery, ValidityMask
@@ -157,6 +158,31 @@ def mask_file(file: Path, mask: ValidityMask) -> Path | None:
         expected=" or ".join(path.name for path in candidates),
         fix="put it beside the image, or correct `imagery.mask`",
     )
+
+
+def sidecars(file: Path, imagery: FilesImagery) -> list[Path]:
+    """Files beside an image on which its record depends too, as far as they are there.
+
+    The mask file, metadata XML, world file, and GDAL's own ``.aux.xml`` and ``.msk``.
+    What is missing is left to the check of the scene. Opens no file.
+    """
+    names = [f"{file.name}.aux.xml", f"{file.name}.msk"]
+    names += [found.name for found in file.parent.glob(f"{glob.escape(file.stem)}.*w")]
+    found = {file.with_name(name) for name in names}
+    for look in (_own_mask, _own_metadata):
+        try:
+            found.add(look(file, imagery) or file)
+        except SceneError:
+            continue
+    return sorted(path for path in found if path != file and path.is_file())
+
+
+def _own_mask(file: Path, imagery: FilesImagery) -> Path | None:
+    return mask_file(file, imagery.mask) if imagery.mask else None
+
+
+def _own_metadata(file: Path, imagery: FilesImagery) -> Path | None:
+    return metadata_file(file) if imagery.metadata == "planetscope" else None
 
 
 def _beside(stem: str, suffix: str) -> list[str]:

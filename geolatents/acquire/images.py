@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from geolatents.acquire.decoding import undecodable
 from geolatents.errors import LabelError, SceneError
 from geolatents.nomenclature import Nomenclature, listed_nomenclature
 from geolatents.settings.imagery import ImageFolder
@@ -233,19 +234,23 @@ def decode_rgb(content: bytes, size: int, where: Path) -> npt.NDArray[np.uint8]:
             rgb = picture.convert("RGB")
     except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
         raise undecodable(where, error) from None
-    if rgb.size != (size, size):
-        rgb = rgb.resize((size, size), Image.Resampling.BOX)
-    return np.asarray(rgb, dtype=np.uint8)
+    bands = np.asarray(rgb, dtype=np.uint8)
+    return np.stack([resample(bands[..., i], size) for i in range(len(RGB))], axis=-1)
 
 
-def undecodable(where: Path, error: Exception) -> SceneError:
-    """The error of an image that cannot be decoded."""
-    return SceneError(
-        "the image cannot be decoded",
-        where=where,
-        found=error,
-        fix="the file is truncated or damaged; copy or download it again",
-    )
+def resample(band: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    """Resample a band to ``size`` pixels squared, in its own type.
+
+    Finer bands are averaged by area. Coarser ones are interpolated bilinearly: nearest neighbours
+    would give edges every few pixels that a convolution sees, a cubic overshoots at borders.
+    Computed in float32 and rounded once; Pillow's resizing of bytes rounds up twice.
+    """
+    if band.shape == (size, size):
+        return band
+    finer = min(band.shape) >= size
+    method = Image.Resampling.BOX if finer else Image.Resampling.BILINEAR
+    resized = Image.fromarray(band.astype(np.float32)).resize((size, size), method)
+    return np.asarray(np.rint(np.asarray(resized))).astype(band.dtype)
 
 
 def _hidden(name: str) -> bool:

@@ -90,7 +90,11 @@ def read_raster(
             counts.update(dict(zip(map(value_text, values), n.tolist(), strict=True)))
         meaning = decode(counts, settings, nomenclature, file, unit="pixels")
         parts = [
-            _outlines(_read(dataset, window, file), _moved(grid, window), meaning)
+            _outlines(
+                _read(dataset, window, file),
+                rasterio.windows.transform(window, grid.transform),
+                meaning,
+            )
             for window in windows
         ]
     geometries = np.concatenate([part[0] for part in parts])
@@ -145,7 +149,7 @@ def _transform_beside(file: Path, width: int, height: int) -> Affine:
         if photo == file or not photo.exists():
             return transform
         with _opened_photo(photo) as other:
-            return transform * Affine.scale(other.width / width, other.height / height)
+            return _scaled(transform, other.width / width, other.height / height)
     raise LandCoverError(
         "the label sheet has no georeference",
         where=file,
@@ -154,6 +158,12 @@ def _transform_beside(file: Path, width: int, height: int) -> Affine:
         found="neither",
         fix="add the world file",
     )
+
+
+def _scaled(transform: Affine, x: float, y: float) -> Affine:
+    """Transform of pixels x times as wide and y times as high, from the same corner."""
+    a, b, c, d, e, f = transform[:6]
+    return Affine(a * x, b * y, c, d * x, e * y, f)
 
 
 def _world_files(file: Path) -> Iterator[Path]:
@@ -228,10 +238,6 @@ def _outlines(
     pairs = [(shapely.geometry.shape(outline), codes[int(value) - 1]) for outline, value in found]
     geometries = np.array([pair[0] for pair in pairs], dtype=object)
     return geometries, np.array([pair[1] for pair in pairs], dtype=np.str_)
-
-
-def _moved(grid: Grid, window: Window) -> Affine:
-    return grid.transform * Affine.translation(window.col_off, window.row_off)
 
 
 def _corner_bounds(transform: Affine, window: Window) -> Box:

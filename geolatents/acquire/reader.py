@@ -22,11 +22,11 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from scipy.sparse import csr_array
 
+from geolatents.acquire.decoding import DECODE_ERRORS, undecodable
 from geolatents.acquire.files import MaskRecord, SceneRecord, read_record
 from geolatents.errors import SceneError
 from geolatents.logs import LOG
@@ -151,8 +151,8 @@ class SceneReader:
         if mask.kind == "alpha":
             try:
                 return np.asarray(self._source.dataset_mask(window=window) > 0)
-            except RasterioError as error:
-                raise _undecodable(self._source.name, error) from None
+            except DECODE_ERRORS as error:
+                raise undecodable(self._source.name, error) from None
         source = self._source if self._mask is None else self._mask
         values = _decode(source, [mask.band_index or 1], window)[0]
         usable = np.isin(values, mask.usable or [])
@@ -249,8 +249,8 @@ def open_tiled(file: Path) -> Iterator[Dataset]:
                 rasterio.shutil.copy(
                     source, tiled, driver="GTiff", TILED="YES", COMPRESS="LZW", BIGTIFF="IF_SAFER"
                 )
-            except RasterioError as error:
-                raise _undecodable(file, error) from None
+            except DECODE_ERRORS as error:
+                raise undecodable(file, error) from None
             source = stack.enter_context(rasterio.open(tiled))
         yield source
 
@@ -268,8 +268,8 @@ def open_image(file: Path) -> Iterator[Dataset]:
         )
     try:
         source = rasterio.open(file)
-    except RasterioError as error:
-        raise _undecodable(file, error) from None
+    except DECODE_ERRORS as error:
+        raise undecodable(file, error) from None
     with source:
         yield source
 
@@ -391,19 +391,9 @@ def _shift(window: slice, by: int) -> slice:
 def _decode(source: Dataset, indexes: list[int], window: Window) -> Pixels:
     try:
         return np.asarray(source.read(indexes, window=window))
-    except RasterioError as error:
+    except DECODE_ERRORS as error:
         file = source.src_dataset.name if isinstance(source, WarpedVRT) else source.name
-        raise _undecodable(file, error) from None
-
-
-def _undecodable(file: str | Path, error: Exception) -> SceneError:
-    cause = error.__cause__ or error
-    return SceneError(
-        "the image cannot be decoded",
-        where=file,
-        found=str(cause),
-        fix="the file is truncated or damaged; copy or download it again",
-    )
+        raise undecodable(file, error) from None
 
 
 def _cache_bytes(sources: list[Dataset]) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -311,8 +310,7 @@ def _suggest_crs(tiles: pd.DataFrame) -> str:
 
 
 def _buffer(settings: SpatialSplit, diagonal: float) -> float:
-    # Whole centimetres, so that rounding of coordinates does not give each scene its own buffer.
-    smallest = math.ceil(round(diagonal * 100, 3)) / 100
+    smallest = round(diagonal, 6)  # rounding of coordinates gives no scene a buffer of its own
     buffer = smallest if settings.buffer is None else settings.buffer
     if buffer < diagonal - _TOLERANCE:
         raise SplitError(

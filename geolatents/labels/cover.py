@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import pyproj
 import rasterio.features
 import shapely
 from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
 
 from geolatents.errors import LandCoverError, StoreError
 from geolatents.files import write_json
@@ -24,9 +26,11 @@ from geolatents.geometry import (
     Geometries,
     clip_polygons,
     expanded,
+    polygon_parts,
     reproject,
     reprojected_bounds,
 )
+from geolatents.labels.areas import class_areas
 from geolatents.logs import LOG
 from geolatents.nomenclature import Nomenclature
 from geolatents.stores import (
@@ -40,11 +44,17 @@ from geolatents.stores import (
     write_strings,
 )
 
-CHUNK = 256
-"""Tiles that share one clip of the polygons around them; what a worker does at a time."""
+# rasterio draws into a dataset without a place on purpose; its own filter fails in threads.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=r"rasterio\.features")
+
+CHUNK = 1024
+"""Tiles that a worker does at a time."""
 
 CHUNK_PIXELS = 16 * 2**20
 """Largest mask that is drawn at a time; bounds a worker's memory."""
+
+ROUNDING = 1e-9
+"""Smaller shares are rounding of polygons that touch a tile, or end beside it, and become 0."""
 
 TOLERANCE = 2e-5
 """Largest distance in pixels between an edge and its densified image in the tile CRS.
@@ -78,15 +88,10 @@ class Pieces:
         near = np.sort(self.tree.query(shapely.box(*box)))
         geometries = self.geometries[near].copy()
         extents = shapely.bounds(geometries)
-        left, bottom, right, top = box
-        crossing = (
-            (extents[:, 0] < left)
-            | (extents[:, 1] < bottom)
-            | (extents[:, 2] > right)
-            | (extents[:, 3] > top)
-        )
-        geometries[crossing] = _clipped(geometries[crossing], box)
-        return Pieces.of(geometries, self.classes[near])
+        crossing = (extents[:, :2] < box[:2]).any(axis=1) | (extents[:, 2:] > box[2:]).any(axis=1)
+        geometries[crossing] = shapely.intersection(geometries[crossing], shapely.box(*box))
+        parts, origin = polygon_parts(geometries)
+        return Pieces.of(parts, self.classes[near[origin]])
 
 
 def measure_cover(
@@ -109,7 +114,7 @@ def measure_cover(
         store: Cover store to write: `mask (tile, y, x)` uint8, 0 or class position + 1, by the
             pixel's centre; `cover (tile, class)` float32, share of the full tile; `ids`.
         manifest: Its content manifest.
-        workers: Threads (GEOS and GDAL release the interpreter lock).
+        workers: Threads.
 
     Raises:
         LandCoverError: The land cover has codes that are not in the nomenclature.
@@ -152,8 +157,8 @@ def exact_cover(
 ) -> npt.NDArray[np.float64]:
     """Exact share of each class in rectangles.
 
-    Every polygon is clipped to every rectangle that it touches; a rectangle's shares sum to 1 where
-    polygons cover it without overlap. Overlapping polygons count each.
+    No pixel is counted (:func:`geolatents.labels.areas.class_areas`); a rectangle's shares sum to 1
+    where polygons cover it without overlap. Overlapping polygons count each.
 
     Args:
         polygons: Valid polygons with a column `code`, in the CRS of the rectangles.
@@ -162,7 +167,7 @@ def exact_cover(
         nomenclature: Classes, in the order of the result.
 
     Returns:
-        (n, class) float64, 0..1.
+        (n, class) float64, 0..1; shares below 1e-9 are rounding and become 0.
 
     Raises:
         LandCoverError: A code is not in the nomenclature.
@@ -175,7 +180,7 @@ def exact_cover(
     result = np.zeros((len(boxes), len(nomenclature)), dtype=np.float64)
     for start in range(0, len(boxes), CHUNK):
         part = boxes[start : start + CHUNK]
-        result[start : start + CHUNK] = _shares(pieces.within(_hull(part)), part, len(nomenclature))
+        result[start : start + CHUNK] = _shares(pieces, part, len(nomenclature))
     return result
 
 
@@ -240,6 +245,9 @@ def _read_pieces(landcover: Path, nomenclature: Nomenclature, tiles: _Tiles) -> 
     margin = 0.01 * max(around[2] - around[0], around[3] - around[1])
     cut, origin = clip_polygons(geometries, shapely.box(*expanded(around, margin)))
     moved = reproject(cut, source, tiles.crs, TOLERANCE * min(tiles.pixel))
+    # Rounding can make narrow necks touch themselves.
+    broken = ~shapely.is_valid(moved)
+    moved[broken] = shapely.make_valid(moved[broken], method="structure", keep_collapsed=False)
     return Pieces.of(moved, classes[origin])
 
 
@@ -282,8 +290,8 @@ def _measure(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
     """Masks (tile, y, x) and shares (tile, class) of one chunk."""
     boxes = tiles.bounds[chunk]
-    local = pieces.within(_hull(boxes))
-    return _masks(local, boxes, tiles), _shares(local, boxes, n_classes)
+    masks = _masks(pieces.within(_hull(boxes)), boxes, tiles)
+    return masks, _shares(pieces, boxes, n_classes)
 
 
 def _masks(pieces: Pieces, boxes: npt.NDArray[np.float64], tiles: _Tiles) -> npt.NDArray[np.uint8]:
@@ -302,7 +310,6 @@ def _draw(pieces: Pieces, shape: tuple[int, int], transform: Affine) -> npt.NDAr
     shapes = [
         (geometry, int(position) + 1)
         for geometry, position in zip(pieces.geometries, pieces.classes, strict=True)
-        if not geometry.is_empty
     ]
     if not shapes:
         return np.zeros(shape, dtype=np.uint8)
@@ -316,51 +323,12 @@ def _shares(
     pieces: Pieces, boxes: npt.NDArray[np.float64], n_classes: int
 ) -> npt.NDArray[np.float64]:
     """Share (box, class) of each class, summed over its polygons."""
-    tile, piece = pieces.tree.query(shapely.box(*boxes.T))
-    order = np.lexsort((piece, tile))
-    tile, piece = tile[order], piece[order]
-    areas = _clipped_areas(pieces.geometries, boxes, tile, piece)
-    sums = np.zeros((len(boxes), n_classes), dtype=np.float64)
-    np.add.at(sums, (tile, pieces.classes[piece]), areas)
+    near = np.sort(pieces.tree.query(shapely.box(*_hull(boxes))))
+    areas = class_areas(pieces.geometries[near], pieces.classes[near], boxes, n_classes)
     sizes = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return np.asarray(sums / sizes[:, None])
-
-
-def _clipped_areas(
-    geometries: Geometries,
-    boxes: npt.NDArray[np.float64],
-    tile: npt.NDArray[np.intp],
-    piece: npt.NDArray[np.intp],
-) -> npt.NDArray[np.float64]:
-    """Area of each pair of a polygon and a box; pairs are sorted by box."""
-    extents = shapely.bounds(geometries)
-    whole = (extents[piece, :2] >= boxes[tile, :2]).all(axis=1) & (
-        extents[piece, 2:] <= boxes[tile, 2:]
-    ).all(axis=1)
-    areas = np.empty(len(tile), dtype=np.float64)
-    areas[whole] = shapely.area(geometries)[piece[whole]]
-    pairs = np.flatnonzero(~whole)
-    starts = np.searchsorted(tile[pairs], np.arange(len(boxes) + 1))
-    for box, first, last in zip(boxes, starts[:-1], starts[1:], strict=True):
-        if first < last:
-            clip = pairs[first:last]
-            # numpy scalars are slow to pass on
-            areas[clip] = shapely.area(shapely.clip_by_rect(geometries[piece[clip]], *box.tolist()))
-    return areas
-
-
-def _clipped(geometries: Geometries, box: Box) -> Geometries:
-    """Polygons cut to a box.
-
-    `clip_by_rect` is six times faster than an intersection, and promises no valid result.
-    """
-    if not len(geometries):
-        return geometries
-    cut = np.asarray(shapely.clip_by_rect(geometries, *box))
-    broken = ~shapely.is_valid(cut)
-    if broken.any():
-        cut[broken] = shapely.intersection(geometries[broken], shapely.box(*box))
-    return cut
+    shares = areas / sizes[:, None]
+    shares[shares < ROUNDING] = 0.0
+    return np.asarray(shares)
 
 
 def _write_cover(group: Any, cover: npt.NDArray[np.float64]) -> None:  # noqa: ANN401

@@ -84,9 +84,10 @@ def draw_matrices(
 
 
 def class_text(item: LabelClass) -> str:
-    """Code and name of a class, the name cut at a word; a group's name once."""
+    """Code and name of a class, the name cut at a word; once where code and name say the same."""
     name = shorten(item["name"])
-    return name if item["code"] == item["name"] else f"{name} {shorten(item['code'])}"
+    same = item["code"].replace("-", " ") == item["name"].replace("-", " ")
+    return name if same else f"{name} {shorten(item['code'])}"
 
 
 def shorten(text: str, longest: int = LONGEST_NAME) -> str:
@@ -170,8 +171,7 @@ def _write_values(
 def _colours(centred: bool, limit: float) -> tuple[Colormap, Normalize]:
     import matplotlib
 
-    colours = matplotlib.colormaps["RdBu_r" if centred else "viridis"].copy()
-    colours.set_bad(_MISSING)
+    colours = matplotlib.colormaps["RdBu_r" if centred else "viridis"].with_extremes(bad=_MISSING)
     return colours, Normalize(-limit, limit) if centred else Normalize(0, 1)
 
 

@@ -123,6 +123,35 @@ def make_label_set(
     Raises:
         LabelError: Cover stores do not fit together, the mapping is wrong, or nothing is left.
     """
+    _write_labels(derive_labels(settings, covers, mapping), settings, store)
+    write_json(manifest, content_manifest(store))
+
+
+def check_label_set(
+    settings: LabelSet, covers: Sequence[Path], mapping: Path | None, output: Path
+) -> None:
+    """Raise what :func:`make_label_set` would raise, before anything is built.
+
+    Args:
+        settings: Kind and thresholds.
+        covers: Cover stores of the dataset.
+        mapping: CSV of ``code,group`` for combined labels; None looks for a shipped one.
+        output: JSON to write: tiles and support of each class.
+
+    Raises:
+        LabelError: Cover stores do not fit together, the mapping is wrong, or nothing is left.
+    """
+    labels = derive_labels(settings, covers, mapping)
+    support = dict(zip(labels.codes, labels.labels.sum(axis=0, dtype=int).tolist(), strict=True))
+    write_json(output, {"kind": settings.kind, "n_tiles": len(labels.ids), "support": support})
+
+
+def derive_labels(settings: LabelSet, covers: Sequence[Path], mapping: Path | None) -> Labels:
+    """The label set in memory; see :func:`make_label_set`.
+
+    Raises:
+        LabelError: Cover stores do not fit together, the mapping is wrong, or nothing is left.
+    """
     data = read_covers(covers)
     candidates = _candidate_classes(settings, data, mapping)
     labels = member_presence(data, candidates, settings.min_cover)
@@ -134,9 +163,7 @@ def make_label_set(
     if not wanted.size:
         raise _nothing_left(settings, candidates, count)
     selected = np.ascontiguousarray(labels[kept][:, wanted])
-    result = Labels(data.ids[kept], selected, [candidates[column] for column in wanted])
-    _write_labels(result, settings, store)
-    write_json(manifest, content_manifest(store))
+    return Labels(data.ids[kept], selected, [candidates[column] for column in wanted])
 
 
 def read_labels(store: Path) -> Labels:

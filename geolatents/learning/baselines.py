@@ -90,7 +90,8 @@ def forest_scores(
     varied = np.flatnonzero(np.ptp(train, axis=0)) if n_train else np.zeros(0, int)
     scores = np.tile(train.mean(axis=0, dtype=np.float64), (len(features), 1))
     if varied.size:
-        forest.fit(features[is_train], train[:, varied])
+        wanted = train[:, varied]
+        forest.fit(features[is_train], wanted.ravel() if len(varied) == 1 else wanted)
         found = forest.predict_proba(features)
         columns = found if isinstance(found, list) else [found]
         scores[:, varied] = np.stack([column[:, 1] for column in columns], axis=1)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from geolatents.batches import orders
 from geolatents.batches.loader import TileImages
 from geolatents.errors import TrainingError
+from geolatents.labels.parts import parts_of
 from geolatents.labels.sets import LabelClass, read_labels
 from geolatents.learning.fit import full_batches
 
@@ -55,7 +55,8 @@ def read_tiles(stores: Sequence[Path], labels: Path, split: Path) -> LabelledTil
     """Bring images, labels and parts together.
 
     Raises:
-        TrainingError: A labelled tile is in no store, or in no part.
+        TrainingError: A labelled tile is in no store.
+        SplitError: A labelled tile is in no part.
         StoreError: A store is missing or damaged.
     """
     found = read_labels(labels)
@@ -68,27 +69,9 @@ def read_tiles(stores: Sequence[Path], labels: Path, split: Path) -> LabelledTil
             expected=", ".join(map(str, stores)),
             fix="rerun the label set: it belongs to other tiles",
         )
-    part = parts_of(found.ids, split)
+    part, _ = parts_of(found.ids, split)
     positions = np.asarray(images.positions(found.ids), np.int64)
     return LabelledTiles(images, found.ids, part, found.labels, positions, found.classes)
-
-
-def parts_of(ids: npt.NDArray[np.str_], split: Path) -> npt.NDArray[np.str_]:
-    """Part of each tile (tile,).
-
-    Raises:
-        TrainingError: A tile is not in the split.
-    """
-    table = pq.read_table(split, columns=["id", "part"]).to_pydict()
-    parts = dict(zip(table["id"], table["part"], strict=True))
-    missing = [name for name in ids.tolist() if name not in parts]
-    if missing:
-        raise TrainingError(
-            f"{len(missing)} labelled tiles are not in the split, such as {missing[0]!r}",
-            where=split,
-            fix="rerun the split: it belongs to other tiles",
-        )
-    return np.asarray([parts[name] for name in ids.tolist()], dtype=np.str_)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from geolatents.batches.loader import check_stores
 from geolatents.errors import StoreError, TrainingError
 from geolatents.files import atomic_path, read_json, write_json
+from geolatents.labels.parts import parts_of
 from geolatents.labels.sets import read_labels
 from geolatents.learning import augment as augmentation
 from geolatents.learning.fit import TrainingState, adamw, fit, seed_everything, write_history
@@ -23,7 +24,6 @@ from geolatents.learning.networks import build_network, standardisation, with_pr
 from geolatents.learning.prepare import (
     LabelledTiles,
     TrainingOrder,
-    parts_of,
     read_order,
     read_tiles,
     training_statistics,
@@ -56,14 +56,15 @@ def check_training(
 
     Raises:
         TrainingError: A part has no tiles, a label has no positives in training, no label can be
-            validated, or a labelled tile is in no store or part.
+            validated, or a labelled tile is in no store.
+        SplitError: A labelled tile is in no part.
         StoreError: A store is missing, truncated, or not what its manifest says.
     """
     check_stores([*stores, labels])
     _check_manifests(stores, manifests)
     found = read_labels(labels)
     _check_positions(found.ids, stores, labels)
-    part = parts_of(found.ids, split)
+    part, _ = parts_of(found.ids, split)
     counts = {name: int((part == name).sum()) for name in PARTS}
     positives = {name: found.labels[part == name].sum(axis=0).astype(int) for name in PARTS}
     _check_parts(counts, split)

@@ -167,7 +167,7 @@ def training_progress(history: pd.DataFrame) -> dict[str, Any]:
 
 
 def _kept_row(history: pd.DataFrame, columns: Sequence[str]) -> int:
-    for wanted in ("macro_ap", "r2", "teacher"):
+    for wanted in ("macro_ap", "r2"):
         for name in columns:
             if wanted in name and history[name].notna().any():
                 return int(np.nanargmax(history[name].to_numpy(dtype=np.float64)))

@@ -58,7 +58,7 @@ def draw_agreement(
         return
     side = float(np.clip(0.24 * n, 3.0, 6.6))
     widths = [*([side] * len(matrices)), max(3.4, 0.8 * side)]
-    figure = Figure(figsize=(sum(widths) + 2.8, side + 1.7), layout="constrained")
+    figure = Figure(figsize=(sum(widths) + 2.8, side + 1.15), layout="constrained")
     panels = figure.subplots(1, len(widths), width_ratios=widths)
     colours, scale = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#d9d9d9"), _scale(matrices)
     for position, (name, matrix) in enumerate(matrices.items()):
@@ -109,10 +109,11 @@ def _draw_scatter(
     series = {"train_phi": (np.asarray(reference["train_phi"])[upper], reference["train_phi_r"])}
     for scorer, entry in first.items():
         series[scorer] = (_aligned(entry, reference)[upper], entry["mantel_r"])
+    size = 14 if len(phi) < 200 else 5
     for name, (values, r) in series.items():
         text, colour, marker = SCATTER[name]
         legend = text if r is None else f"{text}, r = {r:.3f}"
-        axes.scatter(phi, values, s=12, c=colour, marker=marker, linewidths=0.8, alpha=0.75,
+        axes.scatter(phi, values, s=size, c=colour, marker=marker, linewidths=0.8, alpha=0.75,
                      label=legend)  # fmt: skip
     every = np.concatenate([phi, *(values for values, _ in series.values())])
     low, high = np.nanmin(every), np.nanmax(every)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from affine import Affine
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as copy_raster
@@ -180,9 +179,3 @@ def _write_cog(
                 plain, part, driver="COG", compress="DEFLATE", blocksize="256",
                 overview_resampling="nearest" if palette is not None else "average",
             )  # fmt: skip
-
-
-def read_map(file: Path) -> tuple[Bytes, dict[str, str]]:
-    """Bands (band, y, x) of a map, and its tags."""
-    with rasterio.open(file) as raster:
-        return raster.read(), raster.tags()

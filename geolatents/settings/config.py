@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from geolatents.errors import ConfigError
-from geolatents.settings.base import SCHEMA_VERSION, Name, Section
+from geolatents.settings.base import Name, Section
 from geolatents.settings.dataset import Dataset
 from geolatents.settings.experiments import Experiment
 from geolatents.settings.models import Classifier, Model, Siamese
@@ -20,7 +20,7 @@ from geolatents.settings.models import Classifier, Model, Siamese
 class Config(Section):
     """The configuration of one run."""
 
-    version: Literal[1] = Field(SCHEMA_VERSION, description="Version of the schema.")
+    version: Literal[1] = Field(1, description="Version of the schema.")
     results: str = Field("results", description="Root of everything the workflow makes; may lie outside the checkout.")
     data: str | None = Field(
         None, description="Folder of input data; default: the environment variable GEOLATENTS_DATA, else `../shared/data`."

@@ -305,7 +305,7 @@ def _crs(file: Path, source: Dataset, settings: FilesImagery | None) -> str:
         )
     try:
         crs = source.crs or CRS.from_user_input(stated)
-    except CRSError as error:
+    except (CRSError, ValueError) as error:
         raise SceneError("`imagery.crs` is no CRS", where="imagery.crs", found=error) from None
     authority = crs.to_authority()
     if authority is not None and CRS.from_authority(*authority) == crs:

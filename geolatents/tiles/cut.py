@@ -141,7 +141,7 @@ def _tile_rows(
         return
     (width, height), (step, _) = grid.size, grid.stride
     x, _ = _starts(grid)
-    strips = _Strips(reader, grid)
+    strips, all_columns = _Strips(reader, grid), grid.columns
     for row in progress(grid.rows, total=len(grid.rows), what=f"Cutting {scene}", unit="row"):
         pixels, usable = strips.rows(grid.y(row), grid.y(row) + height)
         counts = _window_counts(usable, x - x[0], width)
@@ -150,7 +150,7 @@ def _tile_rows(
             tiles = _windows(pixels, width, step)
             yield (
                 row,
-                [grid.columns[int(index)] for index in keep],
+                [all_columns[int(index)] for index in keep],
                 tiles if len(keep) == len(x) else tiles[keep],
                 _windows(usable, width, step)[keep],
             )

@@ -114,3 +114,82 @@ def tile_table(path: Path, ids, columns, rows, group="", scene="north"):
             "top": -rows * 640.0,
         }
     ).to_parquet(path, index=False)
+
+
+def build_results(root: Path):
+    """A results folder with one experiment, two seeds, a Siamese network and another dataset."""
+    from geolatents.files import read_json, write_json
+    from geolatents.olr.evaluate import evaluate_model
+    from geolatents.olr.experiment import run_experiment
+    from geolatents.olr.maps import tile_raster, write_map
+    from geolatents.provenance import recorded
+    from geolatents.report.summary import ExperimentEntry
+    from geolatents.settings.experiments import Agreement, Experiment
+
+    data = root / "demo"
+    targets, scores, blocks = world()
+    part = parts_of_blocks(blocks)
+    place = np.arange(len(targets))
+    ids = [f"north-{i % 25}-{i // 25}" for i in place]
+    write_tiles(
+        data / "tiles" / "north.zarr", ids, 500 + 300.0 * targets[:, :4], place % 25, place // 25
+    )
+    write_split(data / "splits" / "blocks.parquet", ids, part, blocks)
+    counts = {name: int((part == name).sum()) for name in ("train", "validation", "test", "buffer")}
+    write_json(data / "splits" / "blocks.json", {"counts": counts})
+    tile_table(data / "tiles.parquet", ids, place % 25, place // 25)
+    write_json(
+        data / "tiles.json",
+        {
+            "n_tiles": 600,
+            "bands": ["blue", "green", "red", "nir"],
+            "size": [8, 8],
+            "scenes": {"north": "x"},
+        },
+    )
+    stores = {"classifier": [], "siamese": []}
+    for seed in (0, 1):
+        for power, kind in enumerate(stores, start=1):
+            folder = data / "models" / f"demo-{kind}" / f"seed-{seed}"
+            noise = 0.05 * np.random.default_rng(seed).random(scores.shape)
+            store = folder / "predictions.zarr"
+            attributes = {"kind": kind, "model": f"demo-{kind}"}
+            if kind == "siamese":
+                attributes["pairs"] = {"mse": 0.01, "r2": 0.7}
+            values = np.clip(scores**power + noise, 0, 1)
+            write_predictions(store, targets, values, part, ids, **attributes)
+            history = pd.DataFrame(
+                {"epoch": [1, 2], "loss": [0.5, 0.4], "validation_macro_ap": [0.3, 0.6]}
+            )
+            history.to_csv(folder / "history.csv", index=False)
+            evaluate_model(
+                predictions=store, stores=[], history=folder / "history.csv",
+                output=folder / "metrics.json", card=folder / "model_card.md",
+                ledger=data / "test-ledger.jsonl", seed=seed,
+            )  # fmt: skip
+            stores[kind].append(store)
+    entry = ExperimentEntry(
+        name="demo", dataset="demo", labels="standard", split="blocks",
+        classifier="demo-classifier", siamese="demo-siamese", seeds=[0, 1], apply_to=["other"],
+        map_scene="north",
+    )  # fmt: skip
+    folder = entry.folder(root)
+    settings = Experiment(
+        classifier="demo-classifier",
+        siamese="demo-siamese",
+        agreement=Agreement(permutations=99, resamples=20),
+    )
+    with recorded([folder / "agreement.json"]):
+        run_experiment(
+            settings, seeds=[0, 1], **stores, split=data / "splits" / "blocks.parquet",
+            tiles=data / "tiles.parquet", output=folder / "agreement.json",
+            figure=folder / "agreement.png", per_label=folder / "per-label.csv", name="demo",
+            ledger=data / "test-ledger.jsonl",
+        )  # fmt: skip
+    raster = tile_raster(data / "tiles" / "north.zarr")
+    write_map(scores, raster, classes(), folder / "map.tif", folder / "map-probabilities.tif")
+    elsewhere = read_json(folder / "agreement.json")
+    for found in elsewhere["classifier"].values():
+        found["quality"]["prevalence_macro_ap"] = 0.25
+    write_json(folder / "on-other" / "agreement.json", {"classifier": elsewhere["classifier"]})
+    return entry

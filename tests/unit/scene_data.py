@@ -23,9 +23,8 @@ def write(path, data, transform=TRANSFORM, crs="EPSG:32636", names=None, **profi
     """A raster of (band, y, x); small tiles, so that several blocks exist."""
     settings = {"driver": "GTiff", "tiled": True, "blockxsize": 16, "blockysize": 16} | profile
     count, height, width = data.shape
-    with rasterio.open(
-        path, "w", count=count, height=height, width=width, dtype=data.dtype, crs=crs, transform=transform, **settings
-    ) as target:  # fmt: skip
+    shape = {"count": count, "height": height, "width": width, "dtype": data.dtype}
+    with rasterio.open(path, "w", crs=crs, transform=transform, **shape, **settings) as target:
         target.write(data)
         if names:
             target.descriptions = names

@@ -264,3 +264,37 @@ def test_twenty_labels_take_less_than_two_seconds():
     started = time.process_time()
     ag.measure_agreement(sample, Agreement())
     assert time.process_time() - started < 4  # 0.6 s on a quiet machine
+
+
+@pytest.mark.real_data
+def test_baselines_of_uc_merced_are_those_of_the_design(data_folder):
+    """DESIGN: training phi has r = 0.987, scene-class means 0.96, ridge on noise 0.93."""
+    pd = pytest.importorskip("pandas")
+    folder = data_folder / "ucm_multilabel"
+    labels = pd.read_csv(folder / "LandUse_Multilabeled.txt", sep="\t", index_col=0)
+    split = pd.read_csv(folder / "ucm_split.csv", index_col="image").loc[labels.index]
+    train, test = ((split["part"] == part).to_numpy() for part in ("train", "test"))
+    values = labels.to_numpy(dtype=float)
+    scenes = split["scene_class"].to_numpy(dtype=str)
+    means, rule = ag.unit_means(values[train], scenes[train], scenes[test])
+    noise = np.random.default_rng(0).random((test.sum(), 17))
+    sample = ag.Sample(
+        list(labels.columns),
+        values[train],
+        values[test],
+        noise,
+        scenes[test],
+        "groups",
+        means,
+        rule,
+    )
+    found = ag.measure_agreement(sample, Agreement(resamples=0))
+    assert found["train_phi_r"] == pytest.approx(0.987, abs=0.006)
+    assert found["scene_mean_r"] == pytest.approx(0.96, abs=0.03)
+    assert found["noise_r"] == pytest.approx(0.93, abs=0.04)
+    assert found["n_labels"] == 17
+    assert abs(found["mantel_r"]) < 0.3
+    assert found["shifted"]["groups"] == 8
+    assert found["shifted"]["of"] == 21
+    assert found["shifted"]["train_phi_r"] == pytest.approx(0.899, abs=0.02)
+    assert found["shifted"]["labels"] == pytest.approx(11, abs=1.5)

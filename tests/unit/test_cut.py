@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -208,6 +209,32 @@ def test_each_pixel_is_read_once(size, stride, edges, block_rows, most):
         assert (reader.reads == 1).all()
 
 
+def bytes_read():
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("rchar")).split()[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts reads with Linux's /proc")
+@pytest.mark.parametrize(("size", "stride"), [(64, 64), (100, 37), (700, 350)])
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_each_block_comes_from_disk_once(tmp_path, monkeypatch, size, stride, interleave):
+    monkeypatch.setattr("geolatents.acquire.reader.CACHE_FLOOR", 2**20)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(1, 60_000, (1500, 1500, 2)).astype(np.uint16)
+    usable = np.ones(pixels.shape[:2], dtype=bool)
+    record = write_scene(
+        tmp_path, pixels, usable, blockxsize=256, blockysize=256, interleave=interleave
+    )
+    tiles = TileSettings(size=size, stride=stride)
+    with open_scene(record) as reader:
+        grid = TileGrid.over(reader.geobox, tiles)
+        before = bytes_read()
+        count = sum(len(columns) for _, columns, _, _ in cut._tile_rows(reader, grid, 0.9, "s"))
+        read = bytes_read() - before
+    assert count == len(grid)
+    assert read < 1.02 * (tmp_path / "scene.tif").stat().st_size
+
+
 def test_reads_end_at_blocks():
     ends = [rows.stop for rows in cut._reads(100, 2000, 500)]
     assert ends == [500, 1000, 1500, 2000]
@@ -294,13 +321,14 @@ def test_the_writer_takes_any_pieces(tmp_path, monkeypatch):
 
 
 BIG = """
-import resource, sys
+import sys
 from pathlib import Path
 from geolatents.settings.tiles import TileSettings
 from geolatents.tiles.cut import cut_tiles
 record, size, folder = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 cut_tiles(record, TileSettings(size=size), folder / "s.zarr", folder / "s.json", workers=2)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+# not ru_maxrss, which starts at the parent's
+print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024)
 """
 
 

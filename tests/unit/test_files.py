@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from geolatents.acquire.files import mask_file, scene_files
+from geolatents.acquire.files import mask_file, scene_files, sidecars
 from geolatents.errors import SceneError
 from geolatents.settings.imagery import FilesImagery, ValidityMask
 
@@ -23,14 +23,11 @@ def touch(root, *names):
 
 
 def test_scenes_come_in_name_order_without_masks_and_sidecars(tmp_path):
-    touch(
-        tmp_path,
-        "b.tif", "a.tif", "a.tif.aux.xml", "b_udm2.tif", "c.png", "c.pgw", "c.pngw", "x_metadata.xml", "README.md",
-        "d_udm2_clip.tif",
-    )  # fmt: skip
-    mask = ValidityMask(kind="udm2")
-    found = scene_files(imagery("*", mask=mask), tmp_path)
-    assert found == {name[0]: tmp_path / name for name in ("a.tif", "b.tif", "c.png")}
+    images = {"a1": "a1.tif", "b1": "b1.tif", "c1": "c1.png"}
+    others = ["a1.tif.aux.xml", "b1_udm2.tif", "c1.pgw", "c1.pngw", "x_metadata.xml", "README.md"]
+    touch(tmp_path, *reversed(images.values()), *others, "d1_udm2_clip.tif")
+    found = scene_files(imagery("*", mask=ValidityMask(kind="udm2")), tmp_path)
+    assert found == {name: tmp_path / file for name, file in images.items()}
     assert list(found) == sorted(found)
 
 
@@ -88,3 +85,20 @@ def test_a_mask_needs_a_band_or_a_file(tmp_path):
 def test_listing_scenes_does_not_load_gdal():
     code = "import sys, geolatents.acquire.files; sys.exit('rasterio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_sidecars_are_what_a_record_depends_on(tmp_path):
+    beside = [
+        "x_AnalyticMS_metadata.xml",
+        "x_AnalyticMS.tfw",
+        "x_AnalyticMS.tif.aux.xml",
+        "x_udm2.tif",
+    ]
+    touch(tmp_path, "x_AnalyticMS.tif", *beside, "y_udm2.tif", "x_AnalyticMS.txt")
+    full = imagery("*.tif", mask=ValidityMask(kind="udm2"), metadata="planetscope")
+    image = tmp_path / "x_AnalyticMS.tif"
+    assert [path.name for path in sidecars(image, full)] == sorted(beside)
+    assert [path.name for path in sidecars(image, imagery("*.tif"))] == sorted(beside[1:3])
+    for name in beside:
+        (tmp_path / name).unlink()
+    assert sidecars(image, full) == []

@@ -128,7 +128,7 @@ def test_truncated_shards_are_found(two, number, name, left):
     with pytest.raises(StoreError, match=repr(name)) as error:
         check_stores(two[0])
     assert "A1.zarr" in str(error.value)
-    with pytest.raises(StoreError, match="A1.zarr"):
+    with pytest.raises(StoreError, match=r"A1\.zarr"):
         TileImages.open(two[0])
     if name == "images":
         images = TileImages.open(two[0], memory_limit=0)
@@ -137,7 +137,7 @@ def test_truncated_shards_are_found(two, number, name, left):
 
 
 def test_there_are_several_shards(two):
-    assert len(shards(two[0][0])) > 3
+    assert len(shards(two[0][0])) == 3
 
 
 def test_missing_shards_are_found(two):

@@ -1,11 +1,17 @@
 import numpy as np
 import pytest
 import rasterio
-from olr_data import classes, write_tiles
+from olr_data import classes, write_tiles, write_vectors
 
 from geolatents.errors import StoreError
-from geolatents.olr.maps import read_map, tile_raster, write_map
+from geolatents.olr import predict
+from geolatents.olr.maps import map_scene, tile_raster, write_map
 from geolatents.stores import new_store, write_strings
+
+
+def read_map(file):
+    with rasterio.open(file) as raster:
+        return raster.read(), raster.tags()
 
 
 def scene(path, columns, rows, **arguments):
@@ -77,3 +83,24 @@ def test_packed_images_cannot_be_mapped(tmp_path):
         write_strings(group, "ids", ["a", "b"], "tile")
     with pytest.raises(StoreError, match="without position"):
         tile_raster(tmp_path / "images.zarr")
+
+
+def test_a_scene_is_mapped_with_the_names_of_its_label_set(tmp_path, monkeypatch):
+    store = scene(tmp_path / "north.zarr", [0, 1], [0, 0])
+    with new_store(tmp_path / "labels.zarr", {"classes": classes(2)}) as group:
+        write_strings(group, "ids", ["north-0-0"], "tile")
+        write_vectors(group, "labels", np.ones((1, 2), np.uint8), ("tile", "class"))
+
+    def apply_model(model, stores, ids, flips=False):
+        assert (model.name, list(stores), flips) == ("model.keras", [store], True)
+        assert list(ids) == ["north-0-0", "north-1-0"]
+        return np.array([[0.2, 0.7], [0.9, 0.7]], np.float32)
+
+    monkeypatch.setattr(predict, "apply_model", apply_model)
+    map_scene(
+        model=tmp_path / "model.keras", store=store, labels=tmp_path / "labels.zarr",
+        output=tmp_path / "map.tif", probabilities=tmp_path / "p.tif", flips=True,
+    )  # fmt: skip
+    data, tags = read_map(tmp_path / "map.tif")
+    assert data.tolist() == [[[2, 1]]]
+    assert tags["CLASS_1"].startswith("111 ")

@@ -7,9 +7,7 @@ import pytest
 from geolatents.acquire.planetscope import is_surface_reflectance, metadata_file, read_metadata
 from geolatents.errors import SceneError
 
-NAMESPACES = (
-    'xmlns:ps="http://schemas.planet.com/ps/v1/planet_product_metadata_geocorrected_level"'
-)
+NAMESPACES = 'xmlns:ps="http://schemas.planet.com/ps/v1/planet_product_metadata_geocorrected_level"'
 
 
 def xml(coefficients, time="2017-09-15T02:07:28+00:00"):

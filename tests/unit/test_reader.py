@@ -54,7 +54,9 @@ def test_pictures_with_world_file_are_converted_once(
 ):
     smooth = np.broadcast_to(np.arange(20, 90, dtype=np.uint8), (3, 50, 70)).copy()
     path = tmp_path / f"scene.{ending}"
-    with rasterio.open(path, "w", driver=driver, count=3, height=50, width=70, dtype="uint8") as target:
+    with rasterio.open(
+        path, "w", driver=driver, count=3, height=50, width=70, dtype="uint8"
+    ) as target:
         target.write(smooth)
     Path(f"{path}.aux.xml").unlink(missing_ok=True)
     t = TRANSFORM
@@ -180,7 +182,9 @@ def test_resampling_is_the_area_mean_of_gdal(tmp_path):
         rows, columns = reader.shape
         target = reader.geobox.affine
         found, usable = reader.read(slice(0, rows), slice(0, columns))
-        parts = [reader.read(slice(y, min(y + 4, rows)), slice(0, columns))[0] for y in range(0, rows, 4)]
+        parts = [
+            reader.read(slice(y, min(y + 4, rows)), slice(0, columns))[0] for y in range(0, rows, 4)
+        ]
     assert target.c % 10 == 0
     assert target.f % 10 == 0
     assert usable.all()
@@ -246,7 +250,9 @@ def read_strips(scene, height):
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts bytes through Linux' /proc")
 def test_each_block_is_read_once_whatever_the_strips(tmp_path, monkeypatch):
     data = np.random.default_rng(0).integers(0, 60000, (4, 1536, 1024), dtype=np.uint16)
-    path = write(tmp_path / "scene.tif", data, blockxsize=512, blockysize=512, compress="deflate", zlevel=1)
+    path = write(
+        tmp_path / "scene.tif", data, blockxsize=512, blockysize=512, compress="deflate", zlevel=1
+    )
     scene, size = record(path), path.stat().st_size
     assert size < read_strips(scene, 60) < 1.1 * size
     assert read_strips(scene, 700) < 1.1 * size

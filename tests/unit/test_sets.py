@@ -12,6 +12,7 @@ from geolatents.errors import LabelError
 from geolatents.files import read_json
 from geolatents.labels.sets import (
     SHIPPED_MAPPINGS,
+    check_label_set,
     find_mapping,
     labels_like,
     make_label_set,
@@ -22,7 +23,7 @@ from geolatents.labels.sets import (
 from geolatents.nomenclature import corine, listed_nomenclature
 from geolatents.settings.labels import CombinedLabels, PrunedLabels, StandardLabels
 from geolatents.stores import verify_store
-from label_makers import write_cover
+from tests.unit.label_makers import write_cover
 
 CORINE = corine()
 
@@ -130,7 +131,7 @@ def test_combined_without_min_cover_is_any_of_its_members(tmp_path_factory, cove
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("211,Fields\n311,Forest\n211,Land\n", ["'211' is mapped twice", "row 2", "row 4", "groups.csv"]),
+        ("211,Fields\n311,Forest\n211,Land\n", ["'211' is mapped twice", "row 2", "row 4", ".csv"]),
         ("211,Fields\n999,Forest\n", ["'999'", "groups.csv, row 3"]),
         ("311,Forest\n", ["not mapped", "211 (Non-irrigated arable land)", "groups.csv"]),
     ],
@@ -216,6 +217,17 @@ def test_tiles_keep_the_order_of_the_stores_and_no_id_twice(tmp_path):
     assert read_labels(tmp_path / "l.zarr").ids.tolist() == ["b-1", "b-0", "a-1", "a-0"]
     with pytest.raises(LabelError, match="b-1"):
         make_label_set(config, [stores[0]] * 2, None, tmp_path / "l.zarr", tmp_path / "l.json")
+
+
+def test_a_check_writes_support_or_raises_what_the_builder_would(tmp_path):
+    covers = [write_cover(tmp_path / "c.zarr", ["a", "b"], cover_of({"211": 1}, {"211": 1}))]
+    output = tmp_path / "check.json"
+    check_label_set(StandardLabels(kind="standard"), covers, None, output)
+    assert read_json(output) == {"kind": "standard", "n_tiles": 2, "support": {"211": 2}}
+    config = PrunedLabels(kind="pruned", min_count=3)
+    with pytest.raises(LabelError, match="at most 2, of class 211"):
+        check_label_set(config, covers, None, tmp_path / "other.json")
+    assert not (tmp_path / "other.json").exists()
 
 
 def test_labels_of_another_dataset_have_the_same_columns_and_threshold(tmp_path):

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from label_makers import scene_tiles, write_cover, write_tiles
 
 from geolatents.batches.splits import assign_parts, check_split, make_split
 from geolatents.errors import SplitError
 from geolatents.files import read_json
 from geolatents.labels.parts import parts_of, read_split
 from geolatents.settings.splits import GroupedSplit, ListedSplit, RandomSplit, SpatialSplit
+from tests.unit.label_makers import scene_tiles, write_cover, write_tiles
 
 SIDE = 100.0
 CORNER = (500_000.0, 3_900_000.0)
@@ -130,7 +130,7 @@ def test_spatial_split_needs_positions_a_metric_crs_and_room(tmp_path):
     cases = [
         (packed, {}, "needs tiles with positions"),
         (degrees, {}, "EPSG:32636"),
-        (tiles, {"buffer": 100.0}, "at least 141.43 m"),
+        (tiles, {"buffer": 100.0}, "at least 141.421 m"),
         (tiles, {"block": 120.0}, "several times the buffer"),
         (tiles, {"block": 50_000.0}, "smaller blocks"),
         (tiles, {"crs": "EPSG:0"}, "`crs` is not known"),
@@ -178,7 +178,7 @@ def test_split_file_and_summary(tmp_path):
     assert summary["support"]["211"] == summary["counts"]
     assert set(summary["support"]) == {"111", "211"}
     assert sum(summary["support"]["111"].values()) == 450
-    assert (summary["buffer_m"], summary["crs"]) == (141.43, "EPSG:32636")
+    assert (summary["buffer_m"], summary["crs"]) == (141.421356, "EPSG:32636")
     first = outputs[0].read_bytes(), outputs[1].read_bytes()
     make_split(config, table, tmp_path, *outputs, covers=[store])
     assert first == (outputs[0].read_bytes(), outputs[1].read_bytes())

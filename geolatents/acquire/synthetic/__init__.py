@@ -1,1 +1,1 @@
-"""The demo country: a seeded procedural landscape with known truth; a test fixture, never evidence."""
+"""The demo country: a seeded procedural landscape with known truth; a fixture, not evidence."""

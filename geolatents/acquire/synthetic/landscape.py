@@ -25,11 +25,11 @@ CELL = 12
 LANDCOVER_CRS = "EPSG:3035"
 MINIMUM_UNIT_HA = 2.5
 """Smallest polygon of the land cover in hectares."""
-PARCEL = 250.0
+PARCEL = 235.0
 """Mean side of a parcel in metres."""
-HILLS = 2900.0
-SOILS = 2400.0
-SHORES = 2600.0
+HILLS = 3300.0
+SOILS = 2900.0
+SHORES = 3000.0
 TOWN_RADIUS = 430.0
 ROAD_WIDTH = 78.0
 ROAD_GRID = 8
@@ -91,10 +91,10 @@ def landscape(region: str, seed: int, scene_size: int, number: int) -> Landscape
     towns = _place_towns(rules, random, elevation, coast)
     roads = _route_roads(towns, elevation)
     town = _distance_to_points(towns, grid.size) / TOWN_RADIUS
-    parcels = _parcels(random, grid.size)
-    classes = _zone_classes(
-        rules, derived_seed(seed, region, number), parcels, elevation, soil, coast, town
-    )
+    parcels, points = _parcels(random, grid.size)
+    draw = _draw_lots(points, derived_seed(seed, region, number) % 2**31, grid.size)
+    chosen = _zone_classes(rules, points, draw, elevation, soil, coast, town)
+    classes = chosen[parcels]
     _draw_special(rules, random, classes, elevation, soil, coast, town, roads)
     return Landscape(grid, _generalise(classes), elevation, towns, roads)
 
@@ -105,7 +105,7 @@ def landscape_of(imagery: SyntheticImagery, number: int) -> Landscape:
 
 
 def sheet_grid(rules: RegionRules, scene_size: int, number: int) -> Sheet:
-    """Grid of a map sheet that holds two by two overlapping scenes of any size up to the given one."""
+    """Grid of a map sheet that holds two by two overlapping scenes of the given size or less."""
     side = max(scene_size, 1920) * PIXEL * (2 - OVERLAP)
     # The scenes' CRS is turned by up to 4 degrees against EPSG:3035.
     size = int(np.ceil((side * 1.07 + 2 * CELL) / CELL / 32)) * 32
@@ -132,7 +132,7 @@ def _elevation(rules: RegionRules, random: np.random.Generator, size: int) -> Fi
 
 
 def _without_inland_seas(height: Field) -> Field:
-    """Lift all waters that are small against the largest, so that the sea is one, with a few bays."""
+    """Lift all waters that are small against the largest: the sea is one, with a few bays."""
     parts, count = ndimage.label(height < 0)
     if count < 2:
         return height
@@ -227,54 +227,65 @@ def _walk(before: npt.NDArray[np.int32], start: int, end: int, width: int) -> Po
     return (line + 0.5) * ROAD_GRID
 
 
-def _parcels(random: np.random.Generator, size: int) -> npt.NDArray[np.int32]:
-    """Nearest point of a jittered lattice for each cell, edges bent a little: row-major cell index of the point."""
+def _parcels(
+    random: np.random.Generator, size: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Nearest point of a jittered lattice for each cell, edges bent a little.
+
+    Returns:
+        ``(size, size)`` number of the parcel, and ``(2, parcel)`` row and column of its point.
+    """
     step = PARCEL / CELL
-    lattice = np.arange(-1, size / step + 1)
-    rows, columns = np.meshgrid(lattice, lattice, indexing="ij")
-    places = np.stack([rows, columns]) + random.uniform(-0.38, 0.38, (2, *rows.shape)) + 0.5
-    seeds = (places * step).reshape(2, -1).astype(int)
-    inside = ((seeds >= 0) & (seeds < size)).all(axis=0)
-    free = np.ones((size, size), bool)
-    free[seeds[0, inside], seeds[1, inside]] = False
-    nearest = ndimage.distance_transform_edt(free, return_distances=False, return_indices=True)
-    rows, columns = np.mgrid[:size, :size]
+    line = np.arange(0, size / step)
+    places = np.stack(np.meshgrid(line, line, indexing="ij"))
+    places = places + random.uniform(-0.36, 0.36, places.shape) + 0.5
+    points = np.clip((places * step).reshape(2, -1).astype(np.int64), 0, size - 1)
+    numbers = np.full((size, size), -1, np.int32)
+    numbers[points[0], points[1]] = np.arange(points.shape[1])
+    nearest = ndimage.distance_transform_edt(
+        numbers < 0, return_distances=False, return_indices=True
+    )
     bent = [
         np.clip(axis + 2.4 * smooth_noise(random, size, 26, 3.5), 0, size - 1).astype(int)
-        for axis in (rows, columns)
+        for axis in np.mgrid[:size, :size]
     ]
-    found = nearest[:, bent[0], bent[1]]
-    return (found[0] * size + found[1]).astype(np.int32)
+    row, column = nearest[:, bent[0], bent[1]]
+    return numbers[row, column], points
+
+
+def _draw_lots(points: npt.NDArray[np.int64], seed: int, size: int) -> Field:
+    """A number 0 to 1 per parcel; neighbours mostly draw from different halves: uses alternate."""
+    free = hashed(points[0] * size + points[1], seed)
+    row, column = (points * (CELL / PARCEL)).astype(np.int64)
+    alternating = ((row + column) % 2 + free) / 2
+    regular = hashed(points[0] * size + points[1], seed, 7) < 0.75
+    return np.where(regular, alternating, free).astype(np.float32)
 
 
 def _zone_classes(
     rules: RegionRules,
-    seed: int,
-    parcels: npt.NDArray[np.int32],
+    points: npt.NDArray[np.int64],
+    draw: Field,
     elevation: Field,
     soil: Field,
     coast: Field,
     town: Field,
 ) -> Codes:
-    """Class of every cell: that which its parcel's point drew in its zone."""
-    land = elevation > 0
-    points, inverse = np.unique(parcels, return_inverse=True)
-    rank = quantiles(elevation, land).ravel()[points]
-    values = {"soil": soil.ravel()[points], "height": rank}
-    near = {"coast": coast.ravel()[points], "town": town.ravel()[points]}
-    draw = hashed(points, seed % 2**31)
-    chosen = np.zeros(points.size, np.uint8)
-    open_ = np.ones(points.size, bool)
+    """Class of every parcel: what it draws in the first zone that its point fits."""
+    at = (points[0], points[1])
+    rank = quantiles(elevation, elevation > 0)[at]
+    chosen = np.zeros(points.shape[1], np.uint8)
+    left = np.ones(points.shape[1], bool)
     for zone in rules.zones:
-        inside = open_ & (near["coast"] <= zone.coast) & (near["town"] <= zone.town)
-        for name, (low, high) in (("soil", zone.soil), ("height", zone.height)):
-            inside &= (values[name] >= low) & (values[name] < high)
+        inside = left & (coast[at] <= zone.coast) & (town[at] <= zone.town)
+        inside &= (soil[at] >= zone.soil[0]) & (soil[at] < zone.soil[1])
+        inside &= (rank >= zone.height[0]) & (rank < zone.height[1])
         weights = np.cumsum(list(zone.classes.values()))
         which = np.searchsorted(weights / weights[-1], draw[inside], side="right")
         codes = np.asarray([CODES.index(code) for code in zone.classes], np.uint8)
         chosen[inside] = codes[np.minimum(which, len(codes) - 1)]
-        open_ &= ~inside
-    return chosen[inverse.reshape(parcels.shape)]
+        left &= ~inside
+    return chosen
 
 
 def _draw_special(

@@ -27,7 +27,7 @@ def smooth_noise(
     rows = np.fft.fftfreq(size).astype(np.float32)[:, None]
     columns = np.fft.rfftfreq(size).astype(np.float32)[None, :]
     frequency = np.hypot(rows, columns) * wavelength
-    # Waves much longer than the wavelength are damped too: each part of a region shall have every class.
+    # Waves much longer are damped too: each part of a region shall have every class.
     weight = frequency**2 / (1 + frequency**2) * (1 + frequency**2) ** (-steepness / 2)
     return standardised(scipy.fft.irfft2(white * weight, s=(size, size)))
 
@@ -35,12 +35,13 @@ def smooth_noise(
 def standardised(values: npt.NDArray[np.floating]) -> Field:
     """Values with mean 0 and deviation 1."""
     spread = float(values.std())
-    return ((values - values.mean()) / max(spread, 1e-12)).astype(np.float32)
+    scaled: Field = ((values - values.mean()) / max(spread, 1e-12)).astype(np.float32)
+    return scaled
 
 
 def quantiles(values: Field, among: npt.NDArray[np.bool_]) -> Field:
     """Rank of each value, 0 to 1, within the distribution of the chosen cells."""
-    sample = np.sort(values[among])
+    sample: Field = np.sort(values[among])
     if sample.size == 0:
         return np.zeros_like(values)
     # A thousand support points are exact enough and much faster than ranking every cell.
@@ -50,7 +51,7 @@ def quantiles(values: Field, among: npt.NDArray[np.bool_]) -> Field:
 
 
 def hashed(*keys: npt.NDArray[np.integer] | int) -> Field:
-    """Uniform numbers 0 to 1 that depend on nothing but integer keys (finaliser of SplitMix64, Steele et al. 2014)."""
+    """Uniform numbers 0 to 1 from integer keys (finaliser of SplitMix64, Steele et al. 2014)."""
     state = np.uint64(0x9E3779B97F4A7C15)
     mixed: npt.NDArray[np.uint64] = np.zeros(1, np.uint64)
     with np.errstate(over="ignore"):

@@ -12,8 +12,8 @@ from rasterio.features import shapes
 from geolatents.acquire.synthetic.landscape import CELL, LANDCOVER_CRS, Landscape, landscape_of
 from geolatents.acquire.synthetic.names import sheet_count
 from geolatents.acquire.synthetic.rules import CODES
+from geolatents.files import atomic_path
 from geolatents.settings.imagery import SyntheticImagery
-from geolatents.stores import atomic_path
 
 SMOOTHING = 16.0
 """Tolerance in metres of the coverage simplification that removes the cells' steps."""

@@ -1,6 +1,6 @@
 """What grows and is built where: the placement rules of regions A and B.
 
-Both regions have the same classes, spectra and textures; what differs is which classes are neighbours.
+Both regions have the same classes, spectra and textures; they differ in which are neighbours.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class RegionRules:
         towns: Towns per 100 square kilometres.
         town_height: Rank of the elevation that towns prefer.
         core: Radius of the continuous town, in units of the town's radius.
-        corridor: Distance to a town, in units of its radius, within which roads are a class of their own.
+        corridor: Distances to a town, in units of its radius, at which roads are a class.
         beach_width: Metres of beach where the soil is in `beach_soil`.
         beach_soil: Ranks of the soil field at which coasts have beaches.
     """
@@ -64,35 +64,37 @@ class RegionRules:
 
 REGION_A = RegionRules(
     centre=(16.1, 37.2),
-    tilt=2.0,
+    tilt=0.9,
     seaward=(-0.6, -0.8),
-    sea=0.19,
-    towns=14,
+    sea=0.17,
+    towns=16,
     town_height=0.2,
-    core=0.48,
+    core=0.52,
     corridor=(0.4, 2.2),
     beach_width=100,
     beach_soil=(0.0, 0.75),
     zones=(
-        Zone("town", {"112": 0.62, "121": 0.38}, town=1.15),
-        Zone("coast", {"323": 0.75, "321": 0.25}, coast=230),
-        Zone("plain", {"211": 0.34, "212": 0.36, "242": 0.30}, height=(0, 0.36), soil=(0, 0.62)),
-        Zone("marsh", {"231": 0.45, "512": 0.55}, height=(0, 0.36)),
-        Zone("terraces", {"221": 0.36, "222": 0.30, "223": 0.34}, height=(0, 0.68), soil=(0, 0.55)),
-        Zone("woods", {"311": 0.40, "313": 0.30, "324": 0.30}, height=(0, 0.68)),
-        Zone("heights", {"332": 0.40, "131": 0.32, "321": 0.28}, height=(0, 1.01), soil=(0, 0.52)),
-        Zone("mountain forest", {"312": 0.58, "313": 0.22, "324": 0.20}),
+        Zone("town", {"112": 0.58, "121": 0.42}, town=1.15),
+        Zone("coast", {"323": 1.0}, coast=260),
+        Zone("plain", {"211": 0.5, "212": 0.5}, height=(0, 0.34), soil=(0, 0.5)),
+        Zone("marsh", {"231": 0.5, "512": 0.5}, height=(0, 0.34)),
+        Zone("gardens", {"222": 0.5, "242": 0.5}, height=(0, 0.68), soil=(0, 0.36)),
+        Zone("terraces", {"221": 0.5, "223": 0.5}, height=(0, 0.68), soil=(0, 0.66)),
+        Zone("woods", {"311": 0.5, "313": 0.5}, height=(0, 0.68)),
+        Zone("crags", {"332": 0.5, "131": 0.5}, soil=(0, 0.38)),
+        Zone("maquis", {"324": 0.62, "323": 0.38}, soil=(0, 0.68)),
+        Zone("mountain", {"312": 0.55, "321": 0.45}),
     ),
 )  # fmt: skip
 
 REGION_B = RegionRules(
     centre=(16.9, 37.2),
-    tilt=1.9,
+    tilt=0.9,
     seaward=(0.85, 0.5),
-    sea=0.19,
-    towns=14,
+    sea=0.17,
+    towns=16,
     town_height=0.45,
-    core=0.40,
+    core=0.44,
     corridor=(1.3, 3.6),
     beach_width=110,
     beach_soil=(0.0, 0.55),
@@ -106,7 +108,7 @@ REGION_B = RegionRules(
         Zone("pasture", {"212": 0.5, "313": 0.5}, height=(0, 0.68), soil=(0, 0.62)),
         Zone("olive scrub", {"223": 0.5, "323": 0.5}, height=(0, 0.68)),
         Zone("smallholders", {"242": 0.5, "324": 0.5}, soil=(0, 0.50)),
-        Zone("high pasture", {"321": 0.40, "332": 0.35, "231": 0.25}),
+        Zone("high pasture", {"321": 0.62, "231": 0.38}),
     ),
 )  # fmt: skip
 

@@ -15,7 +15,13 @@ from rasterio.features import rasterize
 from scipy import ndimage
 
 from geolatents.acquire.synthetic import spectra
-from geolatents.acquire.synthetic.landscape import LANDCOVER_CRS, RULES, Landscape, landscape_of
+from geolatents.acquire.synthetic.landscape import (
+    CELL,
+    LANDCOVER_CRS,
+    Landscape,
+    landscape_of,
+    sheet_grid,
+)
 from geolatents.acquire.synthetic.names import (
     BANDS,
     OVERLAP,
@@ -26,11 +32,11 @@ from geolatents.acquire.synthetic.names import (
 )
 from geolatents.acquire.synthetic.noise import Field, hashed, smooth_noise
 from geolatents.acquire.synthetic.polygons import sheet_polygons
-from geolatents.acquire.synthetic.rules import CODES
+from geolatents.acquire.synthetic.rules import CODES, RULES
 from geolatents.acquire.synthetic.textures import CELLS_PER_PIXEL, SIDE, texture
+from geolatents.files import atomic_path
 from geolatents.seeds import derived_seed, generator
 from geolatents.settings.imagery import SyntheticImagery
-from geolatents.stores import atomic_path
 
 NODATA = 0
 BLOCK = 256
@@ -39,7 +45,7 @@ COARSE = 8
 
 FIELD_SIZES = {"211": (44, 30), "212": (74, 74), "221": (30, 22), "222": (34, 26), "223": (46, 40),
                "231": (52, 40), "242": (60, 60), "121": (60, 46), "112": (70, 70)}  # fmt: skip
-"""Length and width in pixels of the fields that a polygon is divided into; others have soft stands."""
+"""Length and width in pixels of the fields of a polygon; other classes have soft stands."""
 RIGHT_ANGLES = ("211", "221")
 """Classes whose fields turn their rows by a right angle here and there."""
 
@@ -52,6 +58,7 @@ class Ground:
 
     Attributes:
         transform: From (column, row) of a pixel's corner to the scene's CRS.
+        offset: Row and column of the first pixel, counted from the sheet's first scene.
         polygon: ``(y, x)`` index of the land-cover polygon.
         classes: ``(y, x)`` position in `CODES`.
         roads: ``(y, x)`` true on minor roads.
@@ -60,6 +67,7 @@ class Ground:
     """
 
     transform: Affine
+    offset: tuple[int, int]
     polygon: npt.NDArray[np.int32]
     classes: npt.NDArray[np.uint8]
     roads: npt.NDArray[np.bool_]
@@ -71,8 +79,8 @@ def draw_scene(imagery: SyntheticImagery, scene: str, output: Path) -> None:
     """Write one scene as a tiled, compressed GeoTIFF.
 
     Four uint16 bands (blue, green, red, nir) of reflectance in 1e-4 at 3 m in UTM, 0 where there is
-    no data, and the day of acquisition in the tag ``ACQUIRED``. The pixels are drawn from the polygons
-    of :func:`~geolatents.acquire.synthetic.polygons.draw_landcover`, so that truth and image agree.
+    no data, and the day of acquisition in the tag ``ACQUIRED``. The pixels are drawn from the
+    polygons of :func:`~geolatents.acquire.synthetic.polygons.draw_landcover`, so that truth and image agree.
 
     Raises:
         SceneError: The imagery has no scene of that name.
@@ -90,14 +98,19 @@ def draw_scene(imagery: SyntheticImagery, scene: str, output: Path) -> None:
 
 def scene_transform(imagery: SyntheticImagery, place: ScenePlace) -> Affine:
     """Transform of a scene: two by two with overlap around the middle of its sheet."""
-    sheet = landscape_of(imagery, place.sheet).sheet
+    sheet = sheet_grid(RULES[imagery.region], imagery.scene_size, place.sheet)
     x, y = sheet.transform * (sheet.size / 2, sheet.size / 2)
     x, y = Transformer.from_crs(LANDCOVER_CRS, SCENE_CRS, always_xy=True).transform(x, y)
-    step = round(imagery.scene_size * (1 - OVERLAP))
+    step = _step(imagery)
     half = (imagery.scene_size + step) // 2
     left = round(x / PIXEL) - half + place.column * step
     top = round(y / PIXEL) + half - place.row * step
     return Affine(PIXEL, 0, left * PIXEL, 0, -PIXEL, top * PIXEL)
+
+
+def _step(imagery: SyntheticImagery) -> int:
+    """Pixels from one scene to the next."""
+    return round(imagery.scene_size * (1 - OVERLAP))
 
 
 def _survey(imagery: SyntheticImagery, place: ScenePlace, land: Landscape) -> Ground:
@@ -116,7 +129,13 @@ def _survey(imagery: SyntheticImagery, place: ScenePlace, land: Landscape) -> Gr
     positions = np.asarray([CODES.index(code) for code in codes], np.uint8)
     shade, shore = _relief(land, transform, size)
     return Ground(
-        transform, index, positions[index], _minor_roads(land, transform, size), shade, shore
+        transform=transform,
+        offset=(place.row * _step(imagery), place.column * _step(imagery)),
+        polygon=index,
+        classes=positions[index],
+        roads=_minor_roads(land, transform, size),
+        shade=shade,
+        shallows=shore,
     )
 
 
@@ -124,7 +143,7 @@ def _minor_roads(land: Landscape, transform: Affine, size: int) -> npt.NDArray[n
     to_scene = Transformer.from_crs(LANDCOVER_CRS, SCENE_CRS, always_xy=True)
     lines = []
     for road in land.roads:
-        x, y = land.sheet.transform * (road[:, 1], road[:, 0])
+        x, y = _ground(land.sheet.transform, road[:, 1], road[:, 0])
         if len(road) > 1:
             lines.append(shapely.LineString(np.stack(to_scene.transform(x, y), axis=1)).buffer(4.5))
     if not lines:
@@ -136,21 +155,27 @@ def _minor_roads(land: Landscape, transform: Affine, size: int) -> npt.NDArray[n
 def _relief(land: Landscape, transform: Affine, size: int) -> tuple[Field, Field]:
     """Illumination from the north-west, and nearness of the shore, at every pixel."""
     smooth = ndimage.gaussian_filter(land.elevation, 2)
-    down, right = np.gradient(smooth, 12.0)
-    light = 1 + np.clip((down + right) * 1.1, -0.22, 0.22)
+    down, right = np.gradient(smooth, float(CELL))
+    light = 1 + np.clip((down + right) * 1.1, -0.15, 0.15)
     away = ndimage.distance_transform_edt(land.elevation < 0).astype(np.float32)
-    shallow = np.exp(-away * 12 / 150)
+    shallow = np.exp(-away * CELL / 150)
     count = -(-size // COARSE) + 2
     steps = (np.arange(count) - 0.5) * COARSE
     columns, rows = np.meshgrid(steps, steps)
-    x, y = transform * (columns, rows)
+    x, y = _ground(transform, columns, rows)
     x, y = Transformer.from_crs(SCENE_CRS, LANDCOVER_CRS, always_xy=True).transform(x, y)
-    column, row = ~land.sheet.transform * (x, y)
+    column, row = _ground(~land.sheet.transform, x, y)
     light, shallow = (
         ndimage.map_coordinates(field, (row - 0.5, column - 0.5), order=1, mode="nearest")
         for field in (light, shallow)
     )
     return _enlarge(light, size), _enlarge(shallow, size)
+
+
+def _ground(transform: Affine, x: Pixels, y: Pixels) -> tuple[Pixels, Pixels]:
+    """Affine transform of arrays."""
+    a, b, c, d, e, f = tuple(transform)[:6]
+    return a * x + b * y + c, d * x + e * y + f
 
 
 def _enlarge(coarse: npt.NDArray[np.floating], size: int) -> Field:
@@ -160,7 +185,8 @@ def _enlarge(coarse: npt.NDArray[np.floating], size: int) -> Field:
     part = (where - low).astype(np.float32)
     values = coarse.astype(np.float32)
     rows = values[low] * (1 - part)[:, None] + values[low + 1] * part[:, None]
-    return rows[:, low] * (1 - part) + rows[:, low + 1] * part
+    pixels: Field = rows[:, low] * (1 - part) + rows[:, low + 1] * part
+    return pixels
 
 
 def _reflectance(ground: Ground, seed: int) -> Field:
@@ -190,8 +216,7 @@ def _patterns(ground: Ground, seed: int) -> tuple[Field, Field]:
     pattern = np.zeros(ground.classes.shape, np.float32)
     tone = np.zeros_like(pattern)
     # Positions on the ground, not in the scene: overlapping scenes show the same fields.
-    left = round(ground.transform.c / PIXEL) % 2**20
-    top = round(-ground.transform.f / PIXEL) % 2**20
+    top, left = ground.offset
     count = int(ground.polygon.max()) + 1
     angle = hashed(np.arange(count), seed, 1) * np.float32(np.pi)
     own_tone = hashed(np.arange(count), seed, 2) * 2 - 1
@@ -218,9 +243,9 @@ def _one_class(
     sheet = texture(code)
     if code not in FIELD_SIZES:
         stand = texture("231")
-        shift = (hashed(polygon, seed, 3) * SIDE).astype(np.int64)
-        values = _look_up(sheet, u * CELLS_PER_PIXEL + shift, v * CELLS_PER_PIXEL + shift // 2)
-        soft = _look_up(stand, u * 0.9 + shift, v * 0.9)
+        start = np.floor(hashed(polygon, seed, 3) * SIDE)
+        values = _look_up(sheet, u * CELLS_PER_PIXEL + start, v * CELLS_PER_PIXEL + start / 2)
+        soft = _look_up(stand, u * 0.9 + start, v * 0.9)
         return values, 0.35 * soft
     length, width = FIELD_SIZES[code]
     line = np.floor(v / width).astype(np.int64)
@@ -254,9 +279,9 @@ def _positions(*codes: str) -> list[int]:
 
 
 def _add_atmosphere(image: Field, random: np.random.Generator) -> None:
-    """Sun height and sensor gain, haze that varies over the scene, and clouds with their shadows."""
+    """Add sensor gain, haze that varies over the scene, and clouds with their shadows."""
     size = image.shape[1]
-    gain = random.uniform(0.92, 1.08) * random.uniform(0.97, 1.03, len(BANDS))
+    gain = random.uniform(0.94, 1.06) * random.uniform(0.97, 1.03, len(BANDS))
     coarse = -(-size // COARSE) + 2
     veil = smooth_noise(random, coarse, max(coarse * 0.7, 8), 5.0)
     haze = np.clip(random.uniform(0.1, 0.6) + 0.15 * veil, 0, 1)
@@ -265,7 +290,7 @@ def _add_atmosphere(image: Field, random: np.random.Generator) -> None:
     for band in range(len(BANDS)):
         values = image[band] * np.float32(gain[band]) * clear
         values += np.float32(spectra.HAZE[band]) * (1 - clear) * 4
-        values *= 1 - np.float32(0.55) * shadow
+        values *= 1 - np.float32(0.45) * shadow
         image[band] = values * (1 - cloud) + np.float32(spectra.CLOUD[band]) * cloud
 
 
@@ -277,10 +302,10 @@ def _clouds(random: np.random.Generator, size: int) -> tuple[Field, Field]:
     opacity = np.zeros((coarse, coarse), np.float32)
     for _ in range(int(random.integers(0, 4))):
         row, column = random.uniform(0.1, 0.9, 2) * coarse
-        radius = random.uniform(7, 15) * np.array([1.0, random.uniform(1.0, 1.7)])
+        radius = random.uniform(4, 10) * np.array([1.0, random.uniform(1.0, 1.7)])
         away = np.hypot((rows - row) / radius[0], (columns - column) / radius[1])
         opacity = np.maximum(opacity, np.clip((1.0 - away + 0.35 * edge) * 2.2, 0, 0.97))
-    shadow = np.roll(opacity, (13, -9), axis=(0, 1)) * (1 - opacity)
+    shadow = np.roll(opacity, (11, -8), axis=(0, 1)) * (1 - opacity)
     return _enlarge(opacity, size), _enlarge(shadow, size)
 
 
@@ -296,16 +321,15 @@ def _as_measured(image: Field, random: np.random.Generator) -> npt.NDArray[np.ui
 
 
 def _wedge(random: np.random.Generator, size: int) -> npt.NDArray[np.bool_]:
-    """Slanted strips without data at the left and right edges, as of a strip that is not flown due north."""
+    """Slanted wedges without data at both sides, as of a strip that is not flown due north."""
     rows, columns = np.mgrid[:size, :size].astype(np.float32) / size
     lean = random.uniform(0.05, 0.09) * random.choice([-1, 1])
     left = lean * (rows - (1 if lean < 0 else 0))
-    return (columns < left) | (columns > 1 - abs(lean) + left)
+    outside: npt.NDArray[np.bool_] = (columns < left) | (columns > 1 - abs(lean) + left)
+    return outside
 
 
-def _write(
-    output: Path, pixels: npt.NDArray[np.uint16], transform: Affine, acquired: str
-) -> None:
+def _write(output: Path, pixels: npt.NDArray[np.uint16], transform: Affine, acquired: str) -> None:
     with atomic_path(output) as part, rasterio.open(
         part, "w", driver="GTiff", width=pixels.shape[2], height=pixels.shape[1], count=len(BANDS),
         dtype="uint16", crs=SCENE_CRS, transform=transform, nodata=NODATA, tiled=True,

@@ -1,8 +1,8 @@
 """One repeating texture per class: field rows, orchards, roofs, canopy, benches, waves.
 
-A texture is a square of 1.5 m cells that repeats at its edges, with mean 0 and deviation 1: within a group of
-similar classes only the arrangement differs, not the distribution, so that band means and deviations of a tile
-say little about its class.
+A texture is a square of 1.5 m cells that repeats at its edges, with mean 0 and deviation 1: among
+similar classes the arrangement differs more than the distribution, so that band means and deviations
+of a tile say little about its class.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Draw = Callable[[np.random.Generator], Field]
 
 @lru_cache(maxsize=64)
 def texture(code: str) -> Field:
-    """Texture of a class: ``(SIDE, SIDE)``, mean 0, deviation 1; the same for every country and seed.
+    """Texture of a class: ``(SIDE, SIDE)``, mean 0, deviation 1; the same in every country.
 
     Raises:
         KeyError: There is no texture for the code.
@@ -97,7 +97,7 @@ def _crowns(pitch: float, contrast: float = 1.0) -> Draw:
     def draw(random: np.random.Generator) -> Field:
         count = round(SIDE / (pitch * CELLS_PER_PIXEL))
         away = _distance_to(_lattice(random, count, 0.45))
-        dome = -np.minimum(away / (pitch * CELLS_PER_PIXEL * 0.62), 1.2) ** 1.5
+        dome = -(np.minimum(away / (pitch * CELLS_PER_PIXEL * 0.62), 1.2) ** 1.5)
         return standardised(dome) * contrast + 0.3 * smooth_noise(random, SIDE, 4, 2.0)
 
     return draw
@@ -115,25 +115,28 @@ def _shrubs(pitch: float, radius: float, missing: float) -> Draw:
 
 
 def _plots(random: np.random.Generator) -> Field:
-    """Small plots, each in its own tone, some with rows."""
+    """Small plots, each in its own tone, between dark hedges."""
     rows, columns = _axes()
-    image = np.zeros((SIDE, SIDE), np.float32)
-    pitch = SIDE / 19
-    line = (rows // pitch).astype(int)
-    shift = random.uniform(0, SIDE, 20)[line]
-    plot = ((columns + shift) % SIDE // (SIDE / 26)).astype(int)
-    image[:] = random.choice([-1.0, -0.3, 0.4, 1.2], (20, 27))[line, plot]
-    return image + 0.2 * smooth_noise(random, SIDE, 4, 2.0)
+    height, width = SIDE / 18, SIDE / 22
+    line = (rows // height).astype(int)
+    shift = random.uniform(0, SIDE, 19)[line]
+    across = (columns + shift) % SIDE
+    plot = (across // width).astype(int)
+    image = random.choice([-0.6, 0.1, 0.8, 1.5], (19, 23))[line, plot]
+    hedge = (rows % height < 4) | (across % width < 4)
+    tones = np.where(hedge, -2.2, image)
+    return standardised(tones + 0.2 * smooth_noise(random, SIDE, 4, 2.0))
 
 
 def _pivots(random: np.random.Generator) -> Field:
-    """Circles of centre-pivot irrigation, green inside, spokes by sector."""
-    count = 7
+    """Circles of centre-pivot irrigation, green inside, with rings."""
+    count = 10
     places = _lattice(random, count, 0.0)
     away = _distance_to(places)
     radius = SIDE / count * 0.46
-    rings = np.cos(away / radius * 3 * np.pi) * 0.45
-    return np.where(away < radius, -1 + rings, 1.0) + 0.2 * smooth_noise(random, SIDE, 5, 2.0)
+    rings = np.cos(away / radius * 2 * np.pi) * 0.45
+    tones = np.where(away < radius, -1 + rings, 1.0)
+    return standardised(tones + 0.2 * smooth_noise(random, SIDE, 5, 2.0))
 
 
 def _meadow(random: np.random.Generator) -> Field:

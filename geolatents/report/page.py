@@ -1,0 +1,381 @@
+"""The report: one self-contained HTML page with every experiment beside its baselines."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from geolatents import __version__
+from geolatents.files import atomic_path, read_json
+from geolatents.learning.ledger import read_ledger
+from geolatents.provenance import provenance_path
+from geolatents.report.summary import ExperimentEntry
+from geolatents.stores import open_store
+
+PARTS = ("train", "validation", "test", "buffer")
+QUICK_LOOK_TILES = 10
+QUICK_LOOK_SIDE = 96
+LEDGER_ROWS = 30
+RGB_NAMES = (("red", "green", "blue"), ("b04", "b03", "b02"))
+
+AGREEMENT_ROWS = (
+    ("mantel_r", "Mantel r of the model", "result"),
+    ("partial_r", "partial Mantel r, given training phi", "figure that counts"),
+    ("partial_interval", "its 95 % interval", "figure that counts"),
+    ("shifted.median_difference", "gain over training phi on shifted land", "figure that counts"),
+    ("shifted.positive_share", "draws of shifted land in which the model is better", "result"),
+    ("shifted.model_r", "Mantel r of the model on shifted land", "result"),
+    ("shifted.train_phi_r", "phi of the training labels on shifted land", "baseline"),
+    ("mantel_p", "p of Mantel r", "result"),
+    ("train_phi_r", "phi of the training labels", "baseline"),
+    ("scene_mean_r", "mean labels of the scene or nearest block", "baseline"),
+    ("noise_r", "ridge regression on noise", "baseline"),
+    ("reliability", "reliability of phi (split halves)", "ceiling"),
+    ("column_shuffle_r", "labels shuffled", "control"),
+    ("row_shuffle_r", "tiles shuffled per label", "control"),
+    ("rmse", "RMSE of the correlations", "result"),
+    ("train_phi_rmse", "RMSE of training phi", "baseline"),
+    ("slope", "slope on phi (1 is right)", "result"),
+    ("sign_agreement", "sign agreement on significant pairs", "result"),
+    ("train_phi_sign_agreement", "sign agreement of training phi", "baseline"),
+    ("majority_sign_agreement", "always the more frequent sign", "baseline"),
+)
+"""Keys of ``agreement.json`` in the order of the page, with what they are."""
+
+QUALITY_COLUMNS = (
+    ("macro_ap", "macro AP"),
+    ("micro_ap", "micro AP"),
+    ("macro_f1", "macro F1"),
+    ("micro_f1", "micro F1"),
+    ("accuracy", "accuracy"),
+    ("balanced_accuracy", "balanced accuracy"),
+    ("mcc", "MCC"),
+)
+
+
+def write_report(
+    entries: Sequence[ExperimentEntry],
+    root: Path,
+    output: Path,
+    *,
+    summary: Path,
+    datasets: Sequence[str] = (),
+    title: str = "geolatents report",
+) -> None:
+    """Write the report page.
+
+    Styles and images are inside the page; it needs no network and can be sent as one file.
+
+    Args:
+        entries: Experiments to show.
+        root: Root of the results.
+        output: ``index.html`` to write.
+        summary: ``summary.csv``.
+        datasets: Datasets to show beside those of the experiments.
+        title: Heading of the page.
+
+    Raises:
+        StoreError: A file of an experiment is missing.
+    """
+    shown = [*(d for e in entries for d in (e.dataset, *e.apply_to)), *datasets]
+    page = _environment().get_template("report.html").render(
+        title=title,
+        version=__version__,
+        quality_columns=QUALITY_COLUMNS,
+        summary=_summary_rows(summary),
+        experiments=[experiment_section(entry, root) for entry in entries],
+        datasets=[dataset_section(name, root) for name in dict.fromkeys(shown)],
+        provenance=[row for entry in entries for row in _provenance_rows(entry, root)],
+    )  # fmt: skip
+    with atomic_path(output) as part:
+        part.write_text(page, encoding="utf-8")
+
+
+def experiment_section(entry: ExperimentEntry, root: Path) -> dict[str, Any]:
+    """What the page says of one experiment."""
+    folder = entry.folder(root)
+    agreement = read_json(folder / "agreement.json")
+    models = [entry.classifier, *([entry.siamese] if entry.siamese else [])]
+    metrics = {
+        model: [
+            read_json(entry.model_folder(root, model, seed) / "metrics.json")
+            for seed in entry.seeds
+        ]
+        for model in models
+    }
+    return {
+        "entry": entry,
+        "figure": embedded(folder / "agreement.png"),
+        "agreement": agreement_table(agreement),
+        "notes": _notes(next(iter(agreement["classifier"].values()))),
+        "published": agreement.get("published", {}),
+        "quality": _quality_table(metrics),
+        "training": _training_table(metrics),
+        "labels": _label_rows(folder / "per-label.csv"),
+        "map": embedded_map(folder / "map.tif"),
+        "applied": [_applied(folder, other) for other in entry.apply_to],
+    }
+
+
+def agreement_table(agreement: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows of the table of agreement, one column per scorer and seed."""
+    columns = [
+        (scorer, seed, found)
+        for scorer in ("classifier", "siamese")
+        for seed, found in agreement.get(scorer, {}).items()
+    ]
+    return {
+        "columns": [f"{scorer}, seed {seed}" for scorer, seed, _ in columns],
+        "rows": [
+            {
+                "name": name,
+                "kind": kind,
+                "values": [_agreement_cell(key, found) for *_, found in columns],
+            }
+            for key, name, kind in AGREEMENT_ROWS
+        ],
+    }
+
+
+def dataset_section(name: str, root: Path) -> dict[str, Any]:
+    """What the page says of one dataset: size, tiles per part, quick-look, ledger."""
+    folder = root / name
+    tiles = read_json(folder / "tiles.json") if (folder / "tiles.json").is_file() else {}
+    splits = {
+        path.stem: read_json(path).get("counts", {})
+        for path in sorted((folder / "splits").glob("*.json"))
+        if not path.name.endswith(".prov.json")
+    }
+    return {
+        "name": name,
+        "tiles": tiles,
+        "splits": splits,
+        "parts": PARTS,
+        "quick_look": quick_look(sorted((folder / "tiles").glob("*.zarr"))),
+        "ledger": read_ledger(folder / "test-ledger.jsonl"),
+        "ledger_rows": LEDGER_ROWS,
+    }
+
+
+def quick_look(stores: Sequence[Path], count: int = QUICK_LOOK_TILES) -> str | None:
+    """Some tiles, evenly spread over the stores, as one embedded image; None without tiles."""
+    found = []
+    for store in stores[:count]:
+        group = open_store(store)
+        images: Any = group["images"]
+        wanted = min(images.shape[0], -(-count // min(len(stores), count)))
+        positions = np.linspace(0, images.shape[0] - 1, wanted).astype(int).tolist()
+        bands = _rgb([str(band) for band in group.attrs["bands"]])  # type: ignore[union-attr]
+        found += [np.asarray(images[i])[..., bands].astype(np.float32) for i in positions]
+    if not found:
+        return None
+    shades = stretched(found[:count])
+    side = QUICK_LOOK_SIDE
+    sheet = Image.new("RGB", (len(shades) * (side + 4) - 4, side), "white")
+    for i, shade in enumerate(shades):
+        tile = Image.fromarray(shade).resize((side, side), Image.Resampling.BILINEAR)
+        sheet.paste(tile, (i * (side + 4), 0))
+    return _data_address(sheet)
+
+
+def stretched(tiles: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.uint8]]:
+    """Tiles (y, x, 3) in display brightness: each band from its 2nd to its 98th percentile."""
+    pixels = np.concatenate([tile.reshape(-1, 3) for tile in tiles])
+    low, high = np.nanpercentile(pixels, [2, 98], axis=0)
+    span = np.where(high > low, high - low, 1)
+    return [
+        np.nan_to_num(255 * np.clip((tile - low) / span, 0, 1)).astype(np.uint8) for tile in tiles
+    ]
+
+
+def embedded(image: Path) -> str | None:
+    """A PNG as a data address; None where it is not there."""
+    if not image.is_file():
+        return None
+    return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
+
+
+def embedded_map(file: Path) -> dict[str, Any] | None:
+    """A class map as a data address with its legend; None where it is not there."""
+    if not file.is_file():
+        return None
+    import rasterio
+
+    with rasterio.open(file) as raster:
+        values = raster.read(1)
+        colours = raster.colormap(1)
+        tags = raster.tags()
+    palette = np.array([colours.get(i, (0, 0, 0, 0)) for i in range(256)], dtype=np.uint8)
+    factor = max(1, min(12, 600 // max(values.shape)))
+    image = Image.fromarray(palette[values]).resize(
+        (values.shape[1] * factor, values.shape[0] * factor), Image.Resampling.NEAREST
+    )
+    legend = [
+        {"name": tags[f"CLASS_{i}"], "colour": "#{:02x}{:02x}{:02x}".format(*colours[i][:3])}
+        for i in np.unique(values)
+        if f"CLASS_{i}" in tags
+    ]
+    return {"image": _data_address(image), "legend": legend}
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("geolatents.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["percent"] = percent
+    return environment
+
+
+def number(value: Any, digits: int = 3) -> str:  # noqa: ANN401
+    """A number as text, a dash where it is not defined."""
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return "–"
+    if isinstance(value, float | np.floating):
+        return f"{value:.{digits}f}".replace("-", "−")
+    return str(value)
+
+
+def percent(value: Any) -> str:  # noqa: ANN401
+    """A share as per cent."""
+    return "–" if number(value) == "–" else f"{100 * value:.1f} %"
+
+
+def _agreement_cell(key: str, found: Mapping[str, Any]) -> str:
+    value: Any = found
+    for name in key.split("."):
+        value = None if value is None else value[name]
+    if value is None:
+        return "–"
+    if key == "partial_interval":
+        return f"{number(value[0])} to {number(value[1])}"
+    if key == "shifted.positive_share":
+        return percent(value)
+    if key == "shifted.median_difference":
+        return ("+" if value >= 0 else "") + number(value)
+    return number(value, 4 if key == "mantel_p" else 3)
+
+
+def _notes(found: Mapping[str, Any]) -> list[str]:
+    """Sentences below the table of agreement."""
+    notes = [
+        f"{found['n_labels']} labels, {found['n_tiles']} tiles. Intervals from resampling "
+        f"{found['resampled']} ({found['n_groups']}).",
+        f"Permutations of the Mantel test: {found['mantel_method']}.",
+        f"Significant pairs: {found['n_significant']} ({found['significance']}).",
+        f"Scene baseline: {found['scene_mean_rule']}.",
+    ]
+    if found["shifted"]:
+        shifted = found["shifted"]
+        notes.append(
+            f"Shifted land: {shifted['draws']} draws of {shifted['groups']} of the {shifted['of']} "
+            f"test {found['resampled']}, {number(shifted['labels'], 1)} labels on average."
+        )
+    if found["left_out"]:
+        reasons = ", ".join(f"{code} ({why})" for code, why in found["left_out"].items())
+        notes.append(f"Labels left out: {reasons}.")
+    return notes
+
+
+def _summary_rows(summary: Path) -> list[dict[str, Any]]:
+    rows = pd.read_csv(summary).astype(object)
+    return [
+        {str(key): value for key, value in row.items()}
+        for row in rows.where(rows.notna(), None).to_dict("records")
+    ]
+
+
+def _quality_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    rows = []
+    for model, seeds in metrics.items():
+        for found in seeds:
+            name = f"{model}, seed {found['seed']}"
+            rows.append({"name": name, "is_model": True, "values": found["split"].get("test", {})})
+    first = next(iter(metrics.values()))[0]
+    for name, baseline in first["baselines"].items():
+        best = " (best on validation)" if name == first["best_baseline"] else ""
+        rows.append(
+            {
+                "name": name.replace("_", " ") + best,
+                "is_model": False,
+                "values": baseline["split"].get("test", {}),
+            }
+        )
+    return rows
+
+
+def _training_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": model,
+            "seed": found["seed"],
+            "figure": name,
+            "iterations": found["training"]["iterations"],
+            **figure,
+        }
+        for model, seeds in metrics.items()
+        for found in seeds
+        for name, figure in found["training"]["figures"].items()
+    ]
+
+
+def _label_rows(table: Path) -> list[dict[str, Any]]:
+    """Rows of the classifier's first seed."""
+    rows = pd.read_csv(table, dtype={"code": str, "name": str})
+    rows = rows[rows["scorer"] == "classifier"]
+    rows = rows[rows["seed"] == rows["seed"].iloc[0]].astype(object)
+    return [
+        {str(key): value for key, value in row.items()}
+        for row in rows.where(rows.notna(), None).to_dict("records")
+    ]
+
+
+def _applied(folder: Path, other: str) -> dict[str, Any]:
+    agreement = read_json(folder / f"on-{other}" / "agreement.json")
+    first = next(iter(agreement["classifier"].values()))
+    return {
+        "dataset": other,
+        "figure": embedded(folder / f"on-{other}" / "agreement.png"),
+        "agreement": agreement_table(agreement),
+        "notes": _notes(first),
+        "quality": first["quality"],
+    }
+
+
+def _provenance_rows(entry: ExperimentEntry, root: Path) -> list[dict[str, Any]]:
+    artifacts = [entry.folder(root) / "agreement.json"]
+    for model in filter(None, (entry.classifier, entry.siamese)):
+        artifacts += [entry.model_folder(root, model, seed) / "model.keras" for seed in entry.seeds]
+    rows = []
+    for artifact in artifacts:
+        record = provenance_path(artifact)
+        if record.is_file():
+            rows.append({"artifact": artifact.relative_to(root).as_posix(), **read_json(record)})
+    return rows
+
+
+def _rgb(bands: Sequence[str]) -> list[int]:
+    names = [band.lower() for band in bands]
+    for wanted in RGB_NAMES:
+        if set(wanted) <= set(names):
+            return [names.index(name) for name in wanted]
+    return [0, 1, 2] if len(names) >= 3 else [0, 0, 0]
+
+
+def _data_address(image: Image.Image) -> str:
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -1,0 +1,212 @@
+"""The summary table: one row per experiment and seed, every result beside its baseline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import Field
+
+from geolatents.files import atomic_path, canonical_json, read_json
+from geolatents.settings.base import Name, Section
+from geolatents.settings.config import Config
+
+COLUMNS = (
+    "experiment", "seed", "dataset", "labels", "n_labels", "n_tiles",
+    "test_macro_ap", "baseline_macro_ap", "baseline", "prevalence_macro_ap",
+    "test_micro_f1", "test_macro_f1", "test_accuracy", "all_absent_accuracy", "test_mcc",
+    "mantel_r", "mantel_p", "partial_r", "partial_low", "partial_high",
+    "train_phi_r", "scene_mean_r", "noise_r", "reliability",
+    "shifted_gain", "shifted_share",
+    "siamese_macro_ap", "siamese_mantel_r", "siamese_mantel_p", "siamese_partial_r",
+    "siamese_partial_low", "siamese_partial_high", "siamese_shifted_gain", "siamese_shifted_share",
+    "siamese_pairs_mse", "siamese_pairs_r2",
+)  # fmt: skip
+"""Columns of every summary; those of other datasets (``on_{dataset}_...``) follow."""
+
+SHORT = {
+    "experiment": "experiment",
+    "seed": "seed",
+    "test_macro_ap": "test macro AP",
+    "baseline_macro_ap": "baseline AP",
+    "mantel_r": "Mantel r",
+    "train_phi_r": "train phi r",
+    "partial_r": "partial r",
+    "shifted_gain": "shifted gain",
+}
+"""Columns of the table on the terminal."""
+
+
+class ExperimentEntry(Section):
+    """Names that lead to all files of an experiment."""
+
+    name: Name = Field(description="Experiment.")
+    dataset: Name = Field(description="Dataset that the models were trained on.")
+    labels: Name = Field(description="Label set of the models.")
+    split: Name = Field(description="Split of the models.")
+    classifier: Name = Field(description="Model name of the classifier.")
+    siamese: Name | None = Field(None, description="Model name of the Siamese network.")
+    seeds: list[int] = Field(description="Seeds of the models.")
+    apply_to: list[Name] = Field([], description="Other datasets.")
+    map_scene: Name | None = Field(None, description="Mapped scene.")
+
+    def folder(self, root: Path) -> Path:
+        """Folder of the experiment."""
+        return root / self.dataset / "experiments" / self.name
+
+    def model_folder(self, root: Path, model: str, seed: int) -> Path:
+        """Folder of a trained model."""
+        return root / self.dataset / "models" / model / f"seed-{seed}"
+
+
+def experiment_entries(config: Config) -> list[ExperimentEntry]:
+    """Entries of all experiments of a configuration."""
+    entries = []
+    for name, experiment in config.experiments.items():
+        model = config.classifier(experiment.classifier)
+        entries.append(
+            ExperimentEntry(
+                name=name,
+                dataset=model.dataset,
+                labels=model.labels,
+                split=config.datasets[model.dataset].batches[model.batches].split,
+                classifier=experiment.classifier,
+                siamese=experiment.siamese,
+                seeds=model.seeds,
+                apply_to=experiment.apply_to,
+                map_scene=experiment.map_scene,
+            )
+        )
+    return entries
+
+
+def entries_text(entries: Sequence[ExperimentEntry]) -> str:
+    """Entries as one canonical JSON string, for a rule's params."""
+    return canonical_json([entry.model_dump(mode="json") for entry in entries])
+
+
+def read_entries(text: str) -> list[ExperimentEntry]:
+    """The inverse of :func:`entries_text`."""
+    return [ExperimentEntry.model_validate(item) for item in json.loads(text)]
+
+
+def summarise(entries: Sequence[ExperimentEntry], root: Path, output: Path) -> None:
+    """Write ``summary.csv``.
+
+    Args:
+        entries: Experiments, in the order of the rows.
+        root: Root of the results.
+        output: CSV to write; a value that is not defined is empty.
+
+    Raises:
+        StoreError: A file of an experiment is missing.
+    """
+    rows = [row for entry in entries for row in experiment_rows(entry, root)]
+    extra = [name for row in rows for name in row if name not in COLUMNS]
+    with atomic_path(output) as part:
+        pd.DataFrame(rows, columns=[*COLUMNS, *dict.fromkeys(extra)]).to_csv(part, index=False)
+
+
+def experiment_rows(entry: ExperimentEntry, root: Path) -> Iterator[dict[str, Any]]:
+    """One row per seed of an experiment."""
+    agreement = read_json(entry.folder(root) / "agreement.json")
+    applied = {
+        other: read_json(entry.folder(root) / f"on-{other}" / "agreement.json")
+        for other in entry.apply_to
+    }
+    for seed in entry.seeds:
+        found = agreement["classifier"][str(seed)]
+        metrics = read_json(entry.model_folder(root, entry.classifier, seed) / "metrics.json")
+        row = {
+            "experiment": entry.name,
+            "seed": seed,
+            "dataset": entry.dataset,
+            "labels": entry.labels,
+            "n_labels": found["n_labels"],
+            "n_tiles": found["n_tiles"],
+            **_quality(metrics),
+            **_agreement(found),
+            **{name: found[name] for name in ("scene_mean_r", "noise_r", "reliability")},
+        }
+        if entry.siamese is not None:
+            siamese = read_json(entry.model_folder(root, entry.siamese, seed) / "metrics.json")
+            row |= _siamese(siamese, agreement["siamese"][str(seed)])
+        for other, content in applied.items():
+            values = _agreement(content["classifier"][str(seed)])
+            kept = ("mantel_r", "train_phi_r", "partial_r", "shifted_gain")
+            row |= {f"on_{other}_{key}": values[key] for key in kept}
+        yield row
+
+
+def format_table(summary: Path) -> str:
+    """The summary as a short, aligned table for a terminal.
+
+    Args:
+        summary: ``summary.csv``.
+    """
+    rows = pd.read_csv(summary)
+    table = [list(SHORT.values())]
+    for row in rows.to_dict("records"):
+        table.append([_cell(name, row.get(name)) for name in SHORT])
+    widths = [max(len(line[i]) for line in table) for i in range(len(SHORT))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in table
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _quality(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    test, baselines = metrics["split"]["test"], metrics["baselines"]
+    best = metrics["best_baseline"]
+    return {
+        "test_macro_ap": test["macro_ap"],
+        "baseline_macro_ap": baselines[best]["split"]["test"]["macro_ap"],
+        "baseline": best,
+        "prevalence_macro_ap": baselines["prevalence"]["split"]["test"]["macro_ap"],
+        "test_micro_f1": test["micro_f1"],
+        "test_macro_f1": test["macro_f1"],
+        "test_accuracy": test["accuracy"],
+        "all_absent_accuracy": baselines["all_absent"]["split"]["test"]["accuracy"],
+        "test_mcc": test["mcc"],
+    }
+
+
+def _agreement(found: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = found["partial_interval"] or (None, None)
+    shifted = found["shifted"] or {}
+    return {
+        "mantel_r": found["mantel_r"],
+        "mantel_p": found["mantel_p"],
+        "partial_r": found["partial_r"],
+        "partial_low": low,
+        "partial_high": high,
+        "train_phi_r": found["train_phi_r"],
+        "shifted_gain": shifted.get("median_difference"),
+        "shifted_share": shifted.get("positive_share"),
+    }
+
+
+def _siamese(metrics: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    values = {k: v for k, v in _agreement(found).items() if k != "train_phi_r"}
+    pairs = metrics.get("pairs") or {}
+    return {
+        "siamese_macro_ap": metrics["split"]["test"]["macro_ap"],
+        **{f"siamese_{key}": value for key, value in values.items()},
+        "siamese_pairs_mse": pairs.get("mse"),
+        "siamese_pairs_r2": pairs.get("r2"),
+    }
+
+
+def _cell(name: str, value: Any) -> str:  # noqa: ANN401
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return "-"
+    if name in {"experiment", "seed"}:
+        return str(value)
+    return f"{value:+.3f}" if name == "shifted_gain" else f"{value:.3f}"

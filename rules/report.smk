@@ -1,0 +1,57 @@
+# One table and one page of everything.
+
+
+rule summarise:
+    """Write one row per experiment and seed, beside its baselines."""
+    input:
+        agreements=PLAN.experiment_paths("agreement.json"),
+        metrics=PLAN.metrics(),
+    output:
+        "<results>/summary.csv",
+    log:
+        "<results>/logs/summarise.log",
+    benchmark:
+        "<results>/benchmarks/summarise.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        entries=PLAN.entries(),
+        root=str(PLAN.root),
+        code=code("report.summary"),
+    message:
+        "Summing up all experiments"
+    script:
+        "../workflow_scripts/report/summarise.py"
+
+
+rule write_report:
+    """Write the page to read and look at."""
+    input:
+        summary="<results>/summary.csv",
+        experiments=PLAN.targets("olr"),
+        tables=PLAN.targets("labels", "batches"),
+    output:
+        "<results>/report/index.html",
+    log:
+        "<results>/logs/write_report.log",
+    benchmark:
+        "<results>/benchmarks/write_report.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        entries=PLAN.entries(),
+        datasets=PLAN.datasets(),
+        root=str(PLAN.root),
+        code=code("report.page"),
+    message:
+        "Writing the report"
+    script:
+        "../workflow_scripts/report/write_report.py"

@@ -1,0 +1,245 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from olr_data import (
+    classes,
+    parts_of_blocks,
+    tile_table,
+    world,
+    write_predictions,
+    write_split,
+    write_vectors,
+)
+from PIL import Image
+
+from geolatents.errors import GeolatentsError, StoreError
+from geolatents.learning.ledger import read_ledger
+from geolatents.olr import predict
+from geolatents.olr.agreement import correlation_matrix
+from geolatents.olr.experiment import apply_experiment, run_experiment
+from geolatents.olr.samples import read_predictions, read_sample
+from geolatents.settings.experiments import Agreement, Experiment
+from geolatents.stores import new_store, write_strings
+
+DESIGN_KEYS = {
+    "mantel_r", "mantel_p", "partial_r", "partial_interval", "train_phi_r", "scene_mean_r",
+    "noise_r", "reliability", "column_shuffle_r", "row_shuffle_r", "n_labels", "n_tiles",
+}  # fmt: skip
+
+
+def experiment(**arguments):
+    agreement = Agreement(permutations=199, resamples=20)
+    return Experiment(classifier="demo-classifier", agreement=agreement, **arguments)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    targets, scores, blocks = world()
+    part = parts_of_blocks(blocks)
+    ids = [f"north-{i % 25}-{i // 25}" for i in range(len(targets))]
+    for seed in (0, 1):
+        noisy = np.clip(scores + 0.05 * np.random.default_rng(seed).random(scores.shape), 0, 1)
+        write_predictions(tmp_path / f"classifier-{seed}.zarr", targets, noisy, part, ids)
+    write_predictions(tmp_path / "siamese-0.zarr", targets, scores**2, part, ids, kind="siamese")
+    write_predictions(tmp_path / "siamese-1.zarr", targets, scores**3, part, ids, kind="siamese")
+    write_split(tmp_path / "split.parquet", ids, part, blocks)
+    place = np.arange(len(ids))
+    tile_table(tmp_path / "tiles.parquet", ids, place % 25, place // 25)
+    return tmp_path
+
+
+def run(folder, settings, siamese=True):
+    run_experiment(
+        settings,
+        seeds=[0, 1],
+        classifier=[folder / f"classifier-{s}.zarr" for s in (0, 1)],
+        siamese=[folder / f"siamese-{s}.zarr" for s in (0, 1)] if siamese else [],
+        split=folder / "split.parquet",
+        tiles=folder / "tiles.parquet",
+        output=folder / "e" / "agreement.json",
+        figure=folder / "e" / "agreement.png",
+        per_label=folder / "e" / "per-label.csv",
+        name="demo",
+        ledger=folder / "test-ledger.jsonl",
+    )
+    found = json.loads((folder / "e" / "agreement.json").read_text())
+    rows = list(csv.DictReader((folder / "e" / "per-label.csv").open()))
+    return found, rows
+
+
+def test_an_experiment_with_both_scorers(folder):
+    found, rows = run(folder, experiment())
+    assert set(found) == {"classifier", "siamese"}
+    for seeds in found.values():
+        assert set(seeds) == {"0", "1"}
+        for entry in seeds.values():
+            assert set(entry) >= DESIGN_KEYS
+            assert entry["mantel_r"] > 0.8
+            assert entry["resampled"] == "blocks"
+            assert "nearest" in entry["scene_mean_rule"]
+            quality = entry["quality"]
+            assert (
+                quality["tp"] + quality["tn"] + quality["fp"] + quality["fn"]
+                == 8 * quality["n_tiles"]
+            )
+    predictions = read_predictions(folder / "classifier-0.zarr")
+    test = predictions.part == "test"
+    np.testing.assert_allclose(
+        found["classifier"]["0"]["phi"], correlation_matrix(predictions.targets[test]), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        found["siamese"]["1"]["correlation"],
+        correlation_matrix(read_predictions(folder / "siamese-1.zarr").scores[test]),
+        atol=1e-12,
+    )
+    assert len(rows) == 4 * 8
+    for row in rows:
+        counts = sum(int(row[key]) for key in ("tp", "tn", "fp", "fn"))
+        assert counts == test.sum()
+    assert Image.open(folder / "e" / "agreement.png").width > 1000
+    assert read_ledger(folder / "test-ledger.jsonl")[0]["what"] == "experiment demo"
+
+
+def test_thresholds_change_decisions_only(folder):
+    half, _ = run(folder, experiment(), siamese=False)
+    low, rows = run(folder, experiment(threshold=0.2), siamese=False)
+    tuned, _ = run(folder, experiment(threshold="tuned"), siamese=False)
+    qualities = [entry["classifier"]["0"]["quality"] for entry in (half, low, tuned)]
+    assert qualities[1]["micro_recall"] > qualities[0]["micro_recall"]
+    assert len({q["macro_ap"] for q in qualities}) == 1
+    assert len({q["macro_f1"] for q in qualities}) == 3
+    assert {row["threshold"] for row in rows} == {"0.2"}
+    assert half["classifier"]["0"]["mantel_r"] == low["classifier"]["0"]["mantel_r"]
+
+
+def test_published_figures_are_kept_beside(folder):
+    found, _ = run(folder, experiment(published={"micro_f1": 0.65}), siamese=False)
+    assert found["published"] == {"micro_f1": 0.65}
+
+
+def test_targets(folder):
+    predictions = read_predictions(folder / "classifier-0.zarr")
+    sizes = {}
+    for target in ("train", "test", "all"):
+        sample = read_sample(
+            predictions,
+            split=folder / "split.parquet",
+            tiles=folder / "tiles.parquet",
+            target=target,
+        )
+        sizes[target] = len(sample.targets)
+        assert sample.given_train == (target != "train")
+    assert sizes["all"] == 600
+    assert sizes["test"] == (predictions.part == "test").sum()
+
+
+def test_groups_of_images_without_blocks(folder):
+    predictions = read_predictions(folder / "classifier-0.zarr")
+    n = len(predictions.ids)
+    write_split(folder / "listed.parquet", predictions.ids, predictions.part, [""] * n)
+    groups = np.array([f"scene{i % 7}" for i in range(n)])
+    place = np.arange(n)
+    tile_table(folder / "grouped.parquet", predictions.ids, place % 25, place // 25, group=groups)
+    sample = read_sample(
+        predictions, split=folder / "listed.parquet", tiles=folder / "grouped.parquet"
+    )
+    assert sample.grouping == "groups"
+    assert len(np.unique(sample.groups)) == 7
+    first = np.flatnonzero(predictions.part == "test")[0]
+    own = (predictions.part == "train") & (groups == groups[first])
+    np.testing.assert_allclose(sample.scene_means[0], predictions.targets[own].mean(axis=0))
+    alone = read_sample(predictions, split=folder / "listed.parquet")
+    assert alone.grouping == "tiles"
+
+
+def test_a_split_that_changed_is_refused(folder):
+    predictions = read_predictions(folder / "classifier-0.zarr")
+    part = predictions.part.copy()
+    part[part == "test"] = "train"
+    write_split(folder / "other.parquet", predictions.ids, part, [""] * len(part))
+    with pytest.raises(StoreError, match="another part"):
+        read_sample(predictions, split=folder / "other.parquet")
+    write_split(folder / "short.parquet", predictions.ids[1:], part[1:], [""] * (len(part) - 1))
+    with pytest.raises(GeolatentsError, match="not in the split"):
+        read_sample(predictions, split=folder / "short.parquet")
+
+
+@pytest.fixture
+def other(folder):
+    """Another dataset: its cover knows all classes but the last, and one more."""
+    targets, scores, _ = world(seed=5)
+    ids = [f"east-{i % 25}-{i // 25}" for i in range(len(targets))]
+    known = [*classes()[:7], {"code": "523", "name": "Sea", "colour": "#e6f2ff"}]
+    cover = np.concatenate([0.3 * targets[:, :7], np.zeros((len(ids), 1))], axis=1)
+    with new_store(
+        folder / "cover.zarr",
+        {
+            "nomenclature": "corine",
+            "classes": [{k: c[k] for k in ("code", "name", "colour")} for c in known],
+        },
+    ) as group:
+        write_strings(group, "ids", ids, "tile")
+        write_vectors(group, "cover", cover.astype(np.float32), ("tile", "class"))
+    own = [item | {"members": [item["code"]]} for item in classes()]
+    trained = read_predictions(folder / "classifier-0.zarr")
+    with new_store(
+        folder / "labels.zarr",
+        {"kind": "standard", "min_cover": 0.01, "min_labels": 0, "classes": own},
+    ) as group:
+        write_strings(group, "ids", trained.ids, "tile")
+        write_vectors(group, "labels", trained.targets, ("tile", "class"))
+    place = np.arange(len(ids))
+    tile_table(
+        folder / "east.parquet", ids, place % 25, place // 25, group=[f"g{i % 9}" for i in place]
+    )
+    return targets, scores
+
+
+def test_an_experiment_on_another_dataset(folder, other, monkeypatch):
+    targets, scores = other
+    calls = []
+
+    def apply_model(model, stores, ids, flips=False):
+        calls.append((model.name, list(stores), len(ids), flips))
+        return scores + 0.01 * len(calls)
+
+    monkeypatch.setattr(predict, "apply_model", apply_model)
+    apply_experiment(
+        experiment(threshold="tuned"),
+        seeds=[0, 3],
+        models=[folder / "seed-0.keras", folder / "seed-3.keras"],
+        stores=[folder / "east.zarr"],
+        covers=[folder / "cover.zarr"],
+        labels=folder / "labels.zarr",
+        split=folder / "split.parquet",
+        tiles=folder / "east.parquet",
+        output=folder / "on-east" / "agreement.json",
+        figure=folder / "on-east" / "agreement.png",
+        predictions=folder / "on-east" / "predictions.zarr",
+        dataset="east",
+        flips=True,
+        ledger=folder / "east" / "test-ledger.jsonl",
+    )
+    assert [call[0] for call in calls] == ["seed-0.keras", "seed-3.keras"]
+    assert calls[0][1:] == ([folder / "east.zarr"], 600, True)
+    found = json.loads((folder / "on-east" / "agreement.json").read_text())["classifier"]
+    assert set(found) == {"0", "3"}
+    entry = found["3"]
+    assert set(entry) >= DESIGN_KEYS
+    assert entry["left_out"] == {"512": "no positives in the compared part"}
+    assert entry["n_labels"] == 7
+    assert entry["resampled"] == "groups"
+    assert entry["scene_mean_r"] is None
+    np.testing.assert_allclose(entry["phi"], correlation_matrix(targets[:, :7]), atol=1e-12)
+    trained = read_predictions(folder / "classifier-0.zarr")
+    train = trained.targets[trained.part == "train"][:, :7]
+    np.testing.assert_allclose(entry["train_phi"], correlation_matrix(train), atol=1e-12)
+    assert entry["quality"]["threshold"] == 0.5
+    assert entry["quality"]["prevalence_macro_ap"] == pytest.approx(targets[:, :7].mean())
+    stored = read_predictions(folder / "on-east" / "predictions.zarr")
+    assert set(stored.part) == {"test"}
+    np.testing.assert_allclose(stored.scores, scores + 0.015, atol=1e-6)
+    assert read_ledger(folder / "east" / "test-ledger.jsonl")[0]["part"] == "all"
+    assert (folder / "on-east" / "agreement.png").stat().st_size > 10_000

@@ -1,0 +1,11 @@
+from pathlib import Path
+
+from geolatents.report.summary import read_entries, summarise
+from geolatents.workflow import rule_log
+
+with rule_log(snakemake):
+    summarise(
+        read_entries(snakemake.params.entries),
+        root=Path(snakemake.params.root),
+        output=Path(snakemake.output[0]),
+    )

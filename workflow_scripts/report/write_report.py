@@ -1,0 +1,14 @@
+from pathlib import Path
+
+from geolatents.report.page import write_report
+from geolatents.report.summary import read_entries
+from geolatents.workflow import rule_log
+
+with rule_log(snakemake):
+    write_report(
+        read_entries(snakemake.params.entries),
+        root=Path(snakemake.params.root),
+        output=Path(snakemake.output[0]),
+        summary=Path(snakemake.input.summary),
+        datasets=snakemake.params.datasets,
+    )
