@@ -16,7 +16,9 @@ if "datasets" not in config:
 
 
 PLAN = parse_or_explain(lambda: Plan(validate_config(config)))
-os.environ.setdefault("GEOLATENTS_HOME", workflow.basedir)  # envs/*.yaml install the library from here
+os.environ.setdefault(
+    "GEOLATENTS_HOME", workflow.basedir
+)  # envs/*.yaml install the library from here
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 

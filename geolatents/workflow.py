@@ -10,16 +10,15 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache, cached_property
 from glob import escape
 from pathlib import Path
 from typing import Any
 
 from geolatents import logs
-from geolatents.acquire.files import mask_file, scene_files
+from geolatents.acquire.files import scene_files, sidecars
 from geolatents.acquire.landcover import landcover_files
-from geolatents.acquire.planetscope import metadata_file
 from geolatents.acquire.synthetic.names import scene_names
 from geolatents.errors import ConfigError, GeolatentsError, StoreError
 from geolatents.fingerprint import fingerprint
@@ -190,13 +189,7 @@ class Plan:
         file = self.scene_file(dataset, scene)
         if imagery.provider != "files":
             return [file]
-        found = with_siblings([file])
-        # A file that should be there and is not is reported by the check rule, not while parsing.
-        with suppress(GeolatentsError):
-            found += [mask] if imagery.mask and (mask := mask_file(file, imagery.mask)) else []
-        with suppress(GeolatentsError):
-            found += [metadata_file(file)] if imagery.metadata == "planetscope" else []
-        return found
+        return [file, *sidecars(file, imagery)]
 
     def image_sources(self, dataset: str) -> list[Path]:
         """The archive or the label table of an image folder, as far as they are single files."""

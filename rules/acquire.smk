@@ -56,7 +56,7 @@ rule check_scene:
     input:
         file=scene_file,
     output:
-        "<results>/{dataset}/checks/scene-{scene}.json",
+        "<results>/{dataset}/checks/scenes/{scene}.json",
     log:
         "<results>/{dataset}/logs/check_scene/{scene}.log",
     benchmark:
@@ -83,7 +83,8 @@ rule check_scenes:
     input:
         scene_checks,
     output:
-        "<results>/{dataset}/checks/scenes.json",
+        common="<results>/{dataset}/checks/scenes.json",
+        warnings="<results>/{dataset}/checks/warnings.json",
     log:
         "<results>/{dataset}/logs/check_scenes.log",
     benchmark:
@@ -107,7 +108,7 @@ rule check_scenes:
 rule record_scene:
     """Write the small record through which a scene enters everything below."""
     input:
-        check="<results>/{dataset}/checks/scene-{scene}.json",
+        check="<results>/{dataset}/checks/scenes/{scene}.json",
         scenes=ancient("<results>/{dataset}/checks/scenes.json"),
     output:
         "<results>/{dataset}/scenes/{scene}.json",

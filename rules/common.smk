@@ -32,7 +32,7 @@ def scene_records(wildcards):
 def scene_checks(wildcards):
     """Input: checks of all scenes of a dataset."""
     return expand(
-        "<results>/{dataset}/checks/scene-{scene}.json",
+        "<results>/{dataset}/checks/scenes/{scene}.json",
         dataset=wildcards.dataset,
         scene=PLAN.scenes(wildcards.dataset),
     )
@@ -84,7 +84,10 @@ def _manifests(stage, dataset):
 
 def mapping_input(wildcards):
     """Input: the mapping file of a combined label set."""
-    return [ancient(str(p)) for p in PLAN.mapping_sources(wildcards.dataset, wildcards.labels)]
+    return [
+        ancient(str(p))
+        for p in PLAN.mapping_sources(wildcards.dataset, wildcards.labels)
+    ]
 
 
 def mapping_content(wildcards):
@@ -135,7 +138,9 @@ def teacher_model(wildcards):
 
 def teacher_section(wildcards):
     """Param: the configuration of a Siamese network's teacher."""
-    return PLAN.section(f"models/{PLAN.config.models[wildcards.model].teacher}", ("seeds",))
+    return PLAN.section(
+        f"models/{PLAN.config.models[wildcards.model].teacher}", ("seeds",)
+    )
 
 
 def labels_of_experiment(wildcards):
@@ -152,7 +157,9 @@ def split_of_experiment(wildcards):
 
 def classifier_predictions(wildcards):
     """Input: predictions of an experiment's classifier, one per seed."""
-    return _of_seeds(wildcards, PLAN.experiment(wildcards).classifier, "predictions.zarr")
+    return _of_seeds(
+        wildcards, PLAN.experiment(wildcards).classifier, "predictions.zarr"
+    )
 
 
 def siamese_predictions(wildcards):

@@ -41,7 +41,9 @@ rule train_classifier:
     output:
         model="<results>/{dataset}/models/{model}/seed-{seed}/model.keras",
         history="<results>/{dataset}/models/{model}/seed-{seed}/history.csv",
-        predictions=directory("<results>/{dataset}/models/{model}/seed-{seed}/predictions.zarr"),
+        predictions=directory(
+            "<results>/{dataset}/models/{model}/seed-{seed}/predictions.zarr"
+        ),
     log:
         "<results>/{dataset}/logs/train_classifier/{model}-seed-{seed}.log",
     benchmark:
@@ -74,8 +76,12 @@ rule train_siamese:
     output:
         model="<results>/{dataset}/models/{model}/seed-{seed}/model.keras",
         history="<results>/{dataset}/models/{model}/seed-{seed}/history.csv",
-        predictions=directory("<results>/{dataset}/models/{model}/seed-{seed}/predictions.zarr"),
-        embeddings=directory("<results>/{dataset}/models/{model}/seed-{seed}/embeddings.zarr"),
+        predictions=directory(
+            "<results>/{dataset}/models/{model}/seed-{seed}/predictions.zarr"
+        ),
+        embeddings=directory(
+            "<results>/{dataset}/models/{model}/seed-{seed}/embeddings.zarr"
+        ),
     log:
         "<results>/{dataset}/logs/train_siamese/{model}-seed-{seed}.log",
     benchmark:
@@ -120,7 +126,7 @@ rule evaluate_model:
         runtime=30,
     params:
         config=section("models/{model}", leave_out=("seeds",)),
-        ledger="<results>/{dataset}/test-ledger.jsonl",
+        ledger=f"{PLAN.root}/{{dataset}}/test-ledger.jsonl",
         code=code("olr.evaluate"),
     message:
         "Measuring {wildcards.model} with seed {wildcards.seed}"
@@ -152,7 +158,7 @@ rule run_experiment:
     params:
         config=section("experiments/{experiment}", leave_out=("apply_to", "map_scene")),
         seeds=seeds_of_experiment,
-        ledger="<results>/{dataset}/test-ledger.jsonl",
+        ledger=f"{PLAN.root}/{{dataset}}/test-ledger.jsonl",
         code=code("olr.experiment"),
     message:
         "Comparing label matrices of {wildcards.experiment}"
@@ -172,7 +178,9 @@ rule apply_experiment:
     output:
         agreement="<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.json",
         figure="<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.png",
-        predictions=directory("<results>/{dataset}/experiments/{experiment}/on-{other}/predictions.zarr"),
+        predictions=directory(
+            "<results>/{dataset}/experiments/{experiment}/on-{other}/predictions.zarr"
+        ),
     log:
         "<results>/{dataset}/logs/apply_experiment/{experiment}-on-{other}.log",
     benchmark:
@@ -187,7 +195,7 @@ rule apply_experiment:
         config=section("experiments/{experiment}", leave_out=("apply_to", "map_scene")),
         seeds=seeds_of_experiment,
         flips=flips_of_experiment,
-        ledger="<results>/{other}/test-ledger.jsonl",
+        ledger=f"{PLAN.root}/{{other}}/test-ledger.jsonl",
         code=code("olr.experiment"),
     message:
         "Applying {wildcards.experiment} to {wildcards.other}"

@@ -20,7 +20,6 @@ rule summarise:
         runtime=10,
     params:
         entries=PLAN.entries(),
-        root=str(PLAN.root),
         code=code("report.summary"),
     message:
         "Summing up all experiments"
@@ -49,7 +48,6 @@ rule write_report:
     params:
         entries=PLAN.entries(),
         datasets=PLAN.datasets(),
-        root=str(PLAN.root),
         code=code("report.page"),
     message:
         "Writing the report"

@@ -404,7 +404,7 @@ def shifted_land(
     negatives count. None without groups.
 
     Returns:
-        Means ``model_r`` and ``train_phi_r``, ``median_difference``, ``positive_share`` (draws in
+        Medians ``model_r`` and ``train_phi_r``, ``median_difference``, ``positive_share`` (draws in
         which the model is better), ``draws``, ``groups`` per draw, ``of`` how many, mean ``labels``
         per draw.
     """
@@ -424,8 +424,8 @@ def shifted_land(
         return None
     model, train, labels = np.array(found).T
     return {
-        "model_r": float(model.mean()),
-        "train_phi_r": float(train.mean()),
+        "model_r": float(np.median(model)),
+        "train_phi_r": float(np.median(train)),
         "median_difference": float(np.median(model - train)),
         "positive_share": float((model > train).mean()),
         "draws": len(found),

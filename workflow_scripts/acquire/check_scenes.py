@@ -12,5 +12,6 @@ with rule_log(snakemake):
         landcover_year=landcover.year,
         minimum_unit_ha=landcover.minimum_unit_ha,
         tiles=TileSettings.parse(snakemake.params.tiles),
-        output=Path(snakemake.output[0]),
+        output=Path(snakemake.output.common),
+        warnings=Path(snakemake.output.warnings),
     )

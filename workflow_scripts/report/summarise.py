@@ -6,6 +6,6 @@ from geolatents.workflow import rule_log
 with rule_log(snakemake):
     summarise(
         read_entries(snakemake.params.entries),
-        root=Path(snakemake.params.root),
+        root=Path(snakemake.output[0]).parent,
         output=Path(snakemake.output[0]),
     )

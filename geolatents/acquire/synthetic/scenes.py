@@ -80,7 +80,7 @@ def draw_scene(imagery: SyntheticImagery, scene: str, output: Path) -> None:
 
     Four uint16 bands (blue, green, red, nir) of reflectance in 1e-4 at 3 m in UTM, 0 where there is
     no data, and the day of acquisition in the tag ``ACQUIRED``. The pixels are drawn from the
-    polygons of :func:`~geolatents.acquire.synthetic.polygons.draw_landcover`, so that truth and image agree.
+    polygons of :func:`~geolatents.acquire.synthetic.polygons.draw_landcover`: truth and image agree.
 
     Raises:
         SceneError: The imagery has no scene of that name.

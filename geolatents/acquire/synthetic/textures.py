@@ -1,8 +1,8 @@
 """One repeating texture per class: field rows, orchards, roofs, canopy, benches, waves.
 
 A texture is a square of 1.5 m cells that repeats at its edges, with mean 0 and deviation 1: among
-similar classes the arrangement differs more than the distribution, so that band means and deviations
-of a tile say little about its class.
+similar classes the arrangement differs more than the distribution, so that band means and
+deviations of a tile say little about its class.
 """
 
 from __future__ import annotations
