@@ -19,8 +19,8 @@ test-all: $(READY) ## Run the slow tests too
 	$(BIN)/python -m pytest
 
 check: $(READY) ## Style, types, floors, spelling, generated files
-	$(BIN)/ruff check geolatents tests benchmarks tools
-	$(BIN)/ruff format --check geolatents tests benchmarks tools workflow_scripts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
@@ -29,8 +29,8 @@ check: $(READY) ## Style, types, floors, spelling, generated files
 	$(BIN)/snakemake --lint
 
 format: $(READY) ## Put code into its form
-	$(BIN)/ruff check --fix geolatents tests benchmarks tools
-	$(BIN)/ruff format geolatents tests benchmarks tools workflow_scripts
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
 generate: $(READY) ## Write everything that is generated: schema, reference, environments

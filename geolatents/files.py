@@ -58,7 +58,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield part
         if path.is_dir():
             remove(path)
-        os.replace(part, path)
+        part.replace(path)
     finally:
         remove(part)
 

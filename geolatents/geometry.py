@@ -149,7 +149,7 @@ def expanded(bounds: Box, margin: float) -> Box:
     return left - margin, bottom - margin, right + margin, top + margin
 
 
-def _transformed(geometries: Any, transformer: pyproj.Transformer) -> Any:  # noqa: ANN401
+def _transformed(geometries: Any, transformer: pyproj.Transformer) -> Any:
     function: Any = transformer.transform
     return shapely.transform(geometries, function, interleaved=False)
 

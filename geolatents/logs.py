@@ -50,6 +50,7 @@ def progress(
         desc=what,
         unit=unit,
         mininterval=0.5 if sys.stderr.isatty() else 30.0,
+        delay=0.0 if sys.stderr.isatty() else 30.0,
         leave=False,
         disable=None if sys.stderr.isatty() else not (in_log and LOG.isEnabledFor(logging.INFO)),
     )

@@ -52,6 +52,8 @@ class Plan:
         if config.data is not None:
             os.environ[DATA_VARIABLE] = config.data
         self._hashes = HashCache(self.root / ".state" / "hashes.json")
+        for name in self.datasets("files", "synthetic"):  # what is missing is said at once
+            self.landcover_files(name)
 
     # ---- names
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Libraries of geometry are imported where they are used: `landcover_files` is called whenever the
 # workflow's graph is built.
 
-MARGIN_PIXELS = 512
+MARGIN_PIXELS = 1024
 
 
 def landcover_files(settings: LandCover, root: Path) -> list[Path]:
@@ -41,18 +41,18 @@ def landcover_files(settings: LandCover, root: Path) -> list[Path]:
     """
     if settings.source == "synthetic" or settings.path is None:
         return []
-    pattern = (Path(root) / settings.path).as_posix()
-    literal = Path(pattern)
+    literal = Path(root) / settings.path
     if literal.exists() and (literal.is_file() or literal.suffix.lower() == ".gdb"):
         return [literal]
-    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True))  # noqa: PTH207
+    start = Path(literal.anchor)  # an absolute `path` leaves the data folder
+    found = sorted(start.glob(literal.relative_to(start).as_posix()))
     files = [path for path in found if path.is_file() or path.suffix.lower() == ".gdb"]
     if files:
         return files
     raise LandCoverError(
         "the land-cover file is missing",
         where="landcover.path",
-        expected=pattern,
+        expected=literal,
         found=_neighbours(literal),
         fix="correct `landcover.path`, or put the file there",
     )
@@ -157,6 +157,8 @@ def load_landcover(
     from geolatents.acquire.landcover_area import Scenes
     from geolatents.acquire.landcover_polygons import Polygons, without_overlaps
 
+    if settings.source == "synthetic":  # the demo country's own layer, drawn in our own form
+        settings = settings.model_copy(update={"source": "vector", "code_field": "code"})
     read, wanted = _reader(settings), Scenes(scenes, margin_pixels)
     results = [read(file, settings, nomenclature, wanted) for file in _existing(files)]
     parts = [part for part in results if isinstance(part, Polygons)]
@@ -185,11 +187,9 @@ def _reader(settings: LandCover) -> Reader:
         from geolatents.acquire.landcover_boxes import read_boxes
 
         return read_boxes
-    if settings.source in ("raster", "sheets"):
-        from geolatents.acquire.landcover_raster import read_raster
+    from geolatents.acquire.landcover_raster import read_raster
 
-        return read_raster
-    raise ValueError(f"land cover of source {settings.source!r} is drawn, not read")
+    return read_raster
 
 
 def _existing(files: Sequence[Path]) -> list[Path]:

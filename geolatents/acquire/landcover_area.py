@@ -15,7 +15,7 @@ from geolatents.errors import LandCoverError
 from geolatents.files import read_json
 from geolatents.geometry import Box, Geometries, reproject
 
-MARGIN_PIXELS = 512
+MARGIN_PIXELS = 1024
 """Land cover is kept this far beyond scenes, so that padded tiles at their edges have it, too."""
 
 
@@ -98,9 +98,7 @@ class Scenes:
         LandCoverError: A scene has no CRS.
     """
 
-    def __init__(  # noqa: D107
-        self, records: Sequence[Path], margin_pixels: float = MARGIN_PIXELS
-    ) -> None:
+    def __init__(self, records: Sequence[Path], margin_pixels: float = MARGIN_PIXELS) -> None:
         self._footprints = [footprint(record) for record in records]
         self._margin_pixels = margin_pixels
         self._areas: dict[str, Area | None] = {}
@@ -130,7 +128,7 @@ class Scenes:
         )
 
 
-def _outline(item: Footprint, crs: pyproj.CRS, margin_pixels: float) -> Any:  # noqa: ANN401
+def _outline(item: Footprint, crs: pyproj.CRS, margin_pixels: float) -> Any:
     polygon = item.polygon
     if margin_pixels:
         polygon = polygon.buffer(margin_pixels * item.pixel, join_style="mitre")

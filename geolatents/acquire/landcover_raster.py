@@ -107,7 +107,7 @@ def read_raster(
     return found if len(found.codes) else no_overlap(file, grid.bounds, grid.crs, area)
 
 
-def _opened(file: Path) -> Any:  # noqa: ANN401
+def _opened(file: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -127,7 +127,7 @@ def _opened(file: Path) -> Any:  # noqa: ANN401
     )
 
 
-def _grid(dataset: Any, file: Path, settings: LandCover) -> Grid:  # noqa: ANN401
+def _grid(dataset: Any, file: Path, settings: LandCover) -> Grid:
     transform = dataset.transform
     if transform.is_identity and not dataset.gcps[0]:
         transform = _transform_beside(file, dataset.width, dataset.height)
@@ -189,7 +189,7 @@ def _read_world_file(world: Path) -> Affine:
         ) from None
 
 
-def _opened_photo(file: Path) -> Any:  # noqa: ANN401
+def _opened_photo(file: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         return rasterio.open(file)
@@ -210,7 +210,7 @@ def _windows(grid: Grid, area: Area) -> Iterator[Window]:
                 yield Window(column, row, width, height)
 
 
-def _read(dataset: Any, window: Window, file: Path) -> np.ma.MaskedArray[Any, Any]:  # noqa: ANN401
+def _read(dataset: Any, window: Window, file: Path) -> np.ma.MaskedArray[Any, Any]:
     try:
         data = dataset.read(1, window=window)
         usable = dataset.read_masks(1, window=window) != 0

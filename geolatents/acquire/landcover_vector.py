@@ -175,7 +175,7 @@ def _parquet_layer(file: Path, settings: LandCover) -> Layer:
     return Layer(None, field, pyproj.CRS.from_user_input(crs) if crs else None)
 
 
-def _read_frame(file: Path, layer: Layer, wanted: Any) -> Any:  # noqa: ANN401
+def _read_frame(file: Path, layer: Layer, wanted: Any) -> Any:
     """Features that touch the wanted area, indexed by feature number."""
     if is_parquet(file):
         return _read_parquet(file, layer, wanted.bounds)
@@ -187,7 +187,7 @@ def _read_frame(file: Path, layer: Layer, wanted: Any) -> Any:  # noqa: ANN401
         raise _unreadable(file, error) from None
 
 
-def _read_parquet(file: Path, layer: Layer, bounds: Box) -> Any:  # noqa: ANN401
+def _read_parquet(file: Path, layer: Layer, bounds: Box) -> Any:
     geometry = json.loads(pyarrow.parquet.read_schema(file).metadata[b"geo"])["primary_column"]
     columns = [layer.field, geometry]
     try:
@@ -216,7 +216,7 @@ def _layer_bounds(file: Path, layer: Layer) -> Box | None:
     return left, bottom, right, top
 
 
-def _value_texts(column: Any) -> npt.NDArray[np.str_]:  # noqa: ANN401
+def _value_texts(column: Any) -> npt.NDArray[np.str_]:
     return np.array([value_text(value) for value in column], dtype=np.str_)
 
 

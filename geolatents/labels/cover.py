@@ -33,16 +33,7 @@ from geolatents.geometry import (
 from geolatents.labels.areas import class_areas
 from geolatents.logs import LOG
 from geolatents.nomenclature import Nomenclature
-from geolatents.stores import (
-    content_manifest,
-    create_array,
-    new_store,
-    open_store,
-    read_array,
-    read_strings,
-    use_fast_codecs,
-    write_strings,
-)
+from geolatents.stores import content_manifest, create_array, new_store, open_store, read_array, read_strings, use_fast_codecs, write_strings
 
 # rasterio draws into a dataset without a place on purpose; its own filter fails in threads.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=r"rasterio\.features")
@@ -331,7 +322,7 @@ def _shares(
     return np.asarray(shares)
 
 
-def _write_cover(group: Any, cover: npt.NDArray[np.float64]) -> None:  # noqa: ANN401
+def _write_cover(group: Any, cover: npt.NDArray[np.float64]) -> None:
     array = create_array(group, "cover", cover.shape, np.float32, dimensions=("tile", "class"))
     step = (array.shards or array.chunks)[0]
     for start in range(0, len(cover), step):

@@ -91,7 +91,7 @@ def _draw_matrix(
     colour_strip(axes, labels, "y", swatch)
 
 
-def _write_values(axes: Axes, matrix: Floats, colours: Any, scale: Normalize) -> None:  # noqa: ANN401
+def _write_values(axes: Axes, matrix: Floats, colours: Any, scale: Normalize) -> None:
     for (row, column), value in np.ndenumerate(matrix):
         if row != column and np.isfinite(value):
             axes.text(

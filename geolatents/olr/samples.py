@@ -204,6 +204,6 @@ def _texts(column: pd.Series[Any]) -> Strings:
     return column.fillna("").astype(str).to_numpy(dtype=np.str_)
 
 
-def _as_class(item: Any) -> dict[str, Any]:  # noqa: ANN401
+def _as_class(item: Any) -> dict[str, Any]:
     """A class entry, also from stores that name only codes."""
     return dict(item) if isinstance(item, dict) else {"code": str(item), "name": str(item)}

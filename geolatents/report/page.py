@@ -118,6 +118,7 @@ def experiment_section(entry: ExperimentEntry, root: Path) -> dict[str, Any]:
         "agreement": agreement_table(agreement),
         "notes": _notes(next(iter(agreement["classifier"].values()))),
         "published": agreement.get("published", {}),
+        "threshold": next(iter(agreement["classifier"].values()))["quality"]["threshold"],
         "quality": _quality_table(metrics),
         "training": _training_table(metrics),
         "labels": _label_rows(folder / "per-label.csv"),
@@ -240,7 +241,7 @@ def _environment() -> Environment:
     return environment
 
 
-def number(value: Any, digits: int = 3) -> str:  # noqa: ANN401
+def number(value: Any, digits: int = 3) -> str:
     """A number as text, a dash where it is not defined."""
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return "–"
@@ -249,7 +250,7 @@ def number(value: Any, digits: int = 3) -> str:  # noqa: ANN401
     return str(value)
 
 
-def percent(value: Any) -> str:  # noqa: ANN401
+def percent(value: Any) -> str:
     """A share as per cent."""
     return "–" if number(value) == "–" else f"{100 * value:.1f} %"
 
@@ -363,7 +364,7 @@ def _provenance_rows(entry: ExperimentEntry, root: Path) -> list[dict[str, Any]]
     for artifact in artifacts:
         record = provenance_path(artifact)
         if record.is_file():
-            rows.append({"artifact": artifact.relative_to(root).as_posix(), **read_json(record)})
+            rows.append(read_json(record) | {"artifact": artifact.relative_to(root).as_posix()})
     return rows
 
 

@@ -204,7 +204,7 @@ def _siamese(metrics: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _cell(name: str, value: Any) -> str:  # noqa: ANN401
+def _cell(name: str, value: Any) -> str:
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return "-"
     if name in {"experiment", "seed"}:

@@ -16,7 +16,7 @@ class Agreement(Section):
     min_positives: int = Field(5, ge=1, description="Labels with fewer positives or negatives in a part are left out, and named.")
     permutations: int = Field(2000, ge=99, description="Permutations of the Mantel test; exact below 8 labels.")
     resamples: int = Field(200, ge=0, description="Bootstrap resamples of blocks for intervals.")
-    noise_features: int = Field(64, ge=1, description="Random features of the noise baseline.")
+    noise_features: int = Field(512, ge=1, description="Random features of the noise baseline.")
 
 
 class Experiment(Section):

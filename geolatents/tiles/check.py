@@ -31,7 +31,7 @@ from geolatents.logs import LOG
 from geolatents.paths import recorded_file, recorded_path
 from geolatents.settings.imagery import FilesImagery, SyntheticImagery, ValidityMask
 from geolatents.settings.tiles import TileSettings
-from geolatents.stores import read_json, sha256_file, write_json
+from geolatents.files import read_json, sha256_file, write_json
 from geolatents.tiles.cut import count_tiles
 from geolatents.tiles.grid import TileGrid
 

@@ -15,12 +15,7 @@ from geolatents.acquire.reader import SceneReader, open_scene
 from geolatents.files import write_json
 from geolatents.logs import LOG, progress
 from geolatents.settings.tiles import TileSettings
-from geolatents.stores import (
-    content_manifest,
-    new_store,
-    use_fast_codecs,
-    write_strings,
-)
+from geolatents.stores import content_manifest, new_store, use_fast_codecs, write_strings
 from geolatents.tiles.grid import TileGrid, tile_id
 from geolatents.tiles.writer import Pixels, Usable, tile_writer, write_moments, write_vector
 

@@ -17,15 +17,8 @@ from geolatents.acquire.images import ImageSet, table_images
 from geolatents.errors import StoreError
 from geolatents.logs import LOG, progress
 from geolatents.settings.imagery import ImageFolder
-from geolatents.stores import (
-    content_manifest,
-    create_array,
-    new_store,
-    read_json,
-    use_fast_codecs,
-    write_json,
-    write_strings,
-)
+from geolatents.files import read_json, write_json
+from geolatents.stores import content_manifest, create_array, new_store, use_fast_codecs, write_strings
 from geolatents.tiles.writer import Moments, tile_writer
 
 SCENE = "images"

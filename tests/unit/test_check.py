@@ -15,7 +15,7 @@ from scene_data import TRANSFORM, imagery, pixels, write
 from geolatents.errors import NoTilesError, SceneError
 from geolatents.settings.imagery import SyntheticImagery, ValidityMask
 from geolatents.settings.tiles import TileSettings
-from geolatents.stores import sha256_file
+from geolatents.files import sha256_file
 from geolatents.tiles.check import check_scene, check_scenes, record_scene
 
 TILES = TileSettings(size=16)

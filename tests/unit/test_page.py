@@ -81,6 +81,9 @@ def test_everything_is_on_the_page(results):
         "experiment demo",
         "Map of scene north",
         "600 tiles",
+        "1 scene.",
+        "first seed, threshold 0.5;",
+        "<code>demo/experiments/demo/agreement.json</code>",
         "siamese, seed 1",
     ):
         assert expected in html, expected

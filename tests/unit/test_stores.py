@@ -22,6 +22,12 @@ def write(path: Path, images: np.ndarray, names: list[str]) -> None:
         stores.write_strings(group, "ids", names, "tile")
 
 
+def write_half(path: Path) -> None:
+    with stores.new_store(path) as group:
+        stores.create_array(group, "images", (3, 2), "uint8", dimensions=("tile", "y"))
+        raise RuntimeError("midway")
+
+
 @pytest.fixture
 def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 4000, (37, 16, 16)).astype("uint16")
@@ -77,9 +83,8 @@ def test_failure_leaves_the_old_store_and_nothing_else(tmp_path: Path, images: n
     path = tmp_path / "a.zarr"
     write(path, images, ["x"] * 37)
     before = stores.content_manifest(path)
-    with pytest.raises(RuntimeError, match="midway"), stores.new_store(path) as group:
-        stores.create_array(group, "images", (3, 2), "uint8", dimensions=("tile", "y"))
-        raise RuntimeError("midway")
+    with pytest.raises(RuntimeError, match="midway"):
+        write_half(path)
     assert stores.content_manifest(path) == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
 

@@ -11,14 +11,8 @@ from label_makers import write_labels, write_split
 
 from geolatents.batches.orders import make_order
 from geolatents.settings.batches import BatchOrder
-from geolatents.stores import (
-    content_manifest,
-    create_array,
-    new_store,
-    use_fast_codecs,
-    write_json,
-    write_strings,
-)
+from geolatents.files import write_json
+from geolatents.stores import content_manifest, create_array, new_store, use_fast_codecs, write_strings
 
 SIDE = 16
 

@@ -99,7 +99,8 @@ def draw_scene(imagery: SyntheticImagery, scene: str, output: Path) -> None:
 def scene_transform(imagery: SyntheticImagery, place: ScenePlace) -> Affine:
     """Transform of a scene: two by two with overlap around the middle of its sheet."""
     sheet = sheet_grid(RULES[imagery.region], imagery.scene_size, place.sheet)
-    x, y = sheet.transform * (sheet.size / 2, sheet.size / 2)
+    middle = sheet.size * CELL / 2
+    x, y = sheet.transform.c + middle, sheet.transform.f - middle
     x, y = Transformer.from_crs(LANDCOVER_CRS, SCENE_CRS, always_xy=True).transform(x, y)
     step = _step(imagery)
     half = (imagery.scene_size + step) // 2
@@ -300,9 +301,11 @@ def _clouds(random: np.random.Generator, size: int) -> tuple[Field, Field]:
     rows, columns = np.mgrid[:coarse, :coarse].astype(np.float32)
     edge = smooth_noise(random, coarse, 14, 3.2)
     opacity = np.zeros((coarse, coarse), np.float32)
+    # Small scenes have small clouds, lest one covers them.
+    scale = min(1.0, size / 1920)
     for _ in range(int(random.integers(0, 4))):
         row, column = random.uniform(0.1, 0.9, 2) * coarse
-        radius = random.uniform(4, 10) * np.array([1.0, random.uniform(1.0, 1.7)])
+        radius = scale * random.uniform(4, 10) * np.array([1.0, random.uniform(1.0, 1.7)])
         away = np.hypot((rows - row) / radius[0], (columns - column) / radius[1])
         opacity = np.maximum(opacity, np.clip((1.0 - away + 0.35 * edge) * 2.2, 0, 0.97))
     shadow = np.roll(opacity, (11, -8), axis=(0, 1)) * (1 - opacity)
