@@ -83,7 +83,7 @@ class Focal(_LabelWise):
         self,
         gamma: float = 2.0,
         alpha: float | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> None:
         """Create the loss.
 
@@ -118,7 +118,7 @@ class Asymmetric(_LabelWise):
         gamma_positive: float = 0.0,
         gamma_negative: float = 4.0,
         clip: float = 0.05,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> None:
         """Create the loss.
 

@@ -37,7 +37,7 @@ class Standardise(keras.layers.Layer):  # type: ignore[misc]
         mean: Sequence[float],
         std: Sequence[float],
         bands: Sequence[str] = (),
-        **kwargs: Any,  # noqa: ANN401  (Keras' own)
+        **kwargs: Any,
     ) -> None:
         """Create the layer.
 
@@ -52,7 +52,7 @@ class Standardise(keras.layers.Layer):  # type: ignore[misc]
         self.std = [float(value) for value in std]
         self.bands = [str(name) for name in bands]
 
-    def call(self, tiles: Any) -> Any:  # noqa: ANN401  (Keras tensors have no static type)
+    def call(self, tiles: Any) -> Any:
         """Standardise ``tiles (tile, y, x, band)``."""
         spread = [value if value > 0 else 1.0 for value in self.std]
         scaled = (
@@ -70,7 +70,7 @@ class Standardise(keras.layers.Layer):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable(package="geolatents")
-class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
+class FusedBatchNormalisation(keras.layers.BatchNormalization):  # type: ignore[misc]
     """Keras' batch normalisation of maps by TensorFlow's one fused kernel where there is no GPU.
 
     Keras composes it of a dozen operations; on a processor the fused kernel makes a whole training
@@ -78,7 +78,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
     Weights, configuration and results are Keras'.
     """
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:  # noqa: ANN401
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise ``inputs (tile, y, x, channel)``."""
         if tf.config.list_physical_devices("GPU") or mask is not None:
             return super().call(inputs, training=training, mask=mask)
@@ -142,7 +142,7 @@ def with_probabilities(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, probabilities(model.output), name=model.name)
 
 
-def tile_input(shape: Sequence[int], mean: npt.ArrayLike, std: npt.ArrayLike) -> Any:  # noqa: ANN401
+def tile_input(shape: Sequence[int], mean: npt.ArrayLike, std: npt.ArrayLike) -> Any:
     """Input of raw tiles with free sides; checks what the network is built for."""
     height, width, n_bands = shape
     if min(height, width) < SMALLEST_SIDE:
@@ -154,11 +154,11 @@ def tile_input(shape: Sequence[int], mean: npt.ArrayLike, std: npt.ArrayLike) ->
 
 
 def standardised(
-    inputs: Any,  # noqa: ANN401
+    inputs: Any,
     mean: npt.ArrayLike,
     std: npt.ArrayLike,
     bands: Sequence[str] = (),
-) -> Any:  # noqa: ANN401
+) -> Any:
     """Put the standardisation layer behind an input."""
     layer = Standardise(
         np.asarray(mean, float).tolist(), np.asarray(std, float).tolist(), bands, name="standardise"
@@ -178,7 +178,7 @@ def standardisation(model: keras.Model) -> Standardise:
     raise ValueError(f"model {model.name!r} has no standardisation layer")
 
 
-def _residual(x: Any, network: Network, policy: keras.DTypePolicy) -> Any:  # noqa: ANN401
+def _residual(x: Any, network: Network, policy: keras.DTypePolicy) -> Any:
     """Compact residual network (He et al. 2016, basic blocks) with global average pooling."""
     x = _conv(x, network.widths[0], policy, stride=network.stem_stride)
     x = keras.layers.ReLU(dtype=policy)(x)
@@ -189,7 +189,7 @@ def _residual(x: Any, network: Network, policy: keras.DTypePolicy) -> Any:  # no
     return keras.layers.Dropout(network.dropout, dtype=policy)(x)
 
 
-def _block(x: Any, width: int, policy: keras.DTypePolicy, stride: int) -> Any:  # noqa: ANN401
+def _block(x: Any, width: int, policy: keras.DTypePolicy, stride: int) -> Any:
     """Two convolutions and a shortcut; the second normalisation starts at 0 (Goyal et al. 2017)."""
     shortcut = x
     if stride > 1 or x.shape[-1] != width:
@@ -200,13 +200,13 @@ def _block(x: Any, width: int, policy: keras.DTypePolicy, stride: int) -> Any:  
 
 
 def _conv(
-    x: Any,  # noqa: ANN401
+    x: Any,
     width: int,
     policy: keras.DTypePolicy,
     stride: int = 1,
     kernel: int = 3,
     scale_start: str = "ones",
-) -> Any:  # noqa: ANN401
+) -> Any:
     x = keras.layers.Conv2D(
         width,
         kernel,
@@ -217,12 +217,12 @@ def _conv(
         dtype=policy,
     )(x)
     # 0.9 instead of Keras' 0.99: a small dataset has some twenty steps per epoch.
-    return FusedBatchNormalization(
+    return FusedBatchNormalisation(
         momentum=0.9, epsilon=1e-3, gamma_initializer=scale_start, dtype=policy
     )(x)
 
 
-def _olr_cnn(x: Any, network: Network, policy: keras.DTypePolicy) -> Any:  # noqa: ANN401
+def _olr_cnn(x: Any, network: Network, policy: keras.DTypePolicy) -> Any:
     """The predecessor's classifier, made size-agnostic.
 
     Ten 3x3 convolutions in pairs of 64, 64, 64, 128, 256 filters (ReLU, He normal), maximum pooling

@@ -190,7 +190,7 @@ def classifier_loss(
     loss = build_loss(settings.loss, weights)
     fill = tf.constant(standardisation(network).mean, tf.float32)
 
-    def batch_loss(batch: tuple[Any, ...], step: Any) -> Any:  # noqa: ANN401
+    def batch_loss(batch: tuple[Any, ...], step: Any) -> Any:
         changed, targets = augmentation.augment(
             batch[0], batch[1], settings.augmentation, augmentation.step_seed(seed, step), fill
         )
@@ -202,8 +202,11 @@ def classifier_loss(
 def save_model(model: keras.Model, path: Path) -> None:
     """Save under any name: Keras insists on the suffix, atomic writes on another."""
     inner = path.with_name(path.name + ".keras")
-    model.save(inner)
-    inner.replace(path)
+    try:
+        model.save(inner)
+        inner.replace(path)
+    finally:
+        inner.unlink(missing_ok=True)
 
 
 def _validation(network: keras.Model, tiles: LabelledTiles) -> Callable[[], Mapping[str, float]]:

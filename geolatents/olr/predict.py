@@ -125,7 +125,7 @@ def scorer(model: keras.Model, flips: bool = False) -> Callable[[Any], Any]:
     """A compiled function from raw tiles ``(tile, y, x, band)`` to the output ``(tile, ...)``."""
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator, unused-ignore]
-    def score(tiles: Any) -> Any:  # noqa: ANN401
+    def score(tiles: Any) -> Any:
         tiles = tf.cast(tiles, tf.float32)
         if not flips:
             return model(tiles, training=False)
@@ -186,7 +186,7 @@ def write_predictions(
 
 
 def write_vectors(
-    group: Any,  # noqa: ANN401
+    group: Any,
     name: str,
     values: npt.NDArray[Any],
     dimensions: tuple[str, ...],

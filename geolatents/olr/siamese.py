@@ -241,7 +241,7 @@ def pair_loss(
     fill = occlusion_fill(teacher, settings)
     area = settings.occlusion
 
-    def batch_loss(batch: tuple[Any, ...], step: Any) -> Any:  # noqa: ANN401
+    def batch_loss(batch: tuple[Any, ...], step: Any) -> Any:
         hidden = occlude(batch[0], area.min_area, area.max_area, fill, step_seed(seed, step))
         products = pair_products(student(hidden, training=True))
         targets = pair_targets(tf.stop_gradient(teacher(hidden, training=False)))
@@ -250,7 +250,7 @@ def pair_loss(
     return batch_loss
 
 
-def pair_products(vectors: Any) -> Any:  # noqa: ANN401
+def pair_products(vectors: Any) -> Any:
     """Dot product per label of each vector of the first half with one of the second half.
 
     Args:
@@ -263,7 +263,7 @@ def pair_products(vectors: Any) -> Any:  # noqa: ANN401
     return tf.reduce_sum(vectors[:half] * vectors[half : 2 * half], axis=-1)
 
 
-def pair_targets(probabilities: Any) -> Any:  # noqa: ANN401
+def pair_targets(probabilities: Any) -> Any:
     """Product p_i(x) p_i(y) per label of the same pairs.
 
     Args:
@@ -302,7 +302,7 @@ def compare_pairs(products: Floats, targets: Floats) -> PairErrors:
     )
 
 
-def occlusion_fill(model: keras.Model, settings: Siamese) -> Any:  # noqa: ANN401
+def occlusion_fill(model: keras.Model, settings: Siamese) -> Any:
     """Value of hidden pixels per band, in stored units; ``(band,)`` float32."""
     mean = np.asarray(standardisation(model).mean, np.float32)
     return tf.constant(mean if settings.occlusion.fill == "mean" else np.zeros_like(mean))
@@ -399,7 +399,7 @@ def load_teacher(teacher: Path, tiles: LabelledTiles) -> keras.Model:
     return model
 
 
-def _relu_convolution(x: Any, width: int, policy: keras.DTypePolicy) -> Any:  # noqa: ANN401
+def _relu_convolution(x: Any, width: int, policy: keras.DTypePolicy) -> Any:
     layer = keras.layers.Conv2D(
         width, 3, padding="same", activation="relu", kernel_initializer="he_normal", dtype=policy
     )

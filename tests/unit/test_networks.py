@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from geolatents.learning.networks import (
-    FusedBatchNormalization,
+    FusedBatchNormalisation,
     Standardise,
     build_network,
     standardisation,
@@ -105,7 +105,7 @@ def test_refuses_what_it_cannot_take(shape, mean, message):
 def test_fused_normalisation_does_what_keras_does(training):
     x = np.random.default_rng(0).normal(3, 2, (6, 5, 7, 4)).astype(np.float32)
     layers = [
-        kind(momentum=0.9) for kind in (FusedBatchNormalization, keras.layers.BatchNormalization)
+        kind(momentum=0.9) for kind in (FusedBatchNormalisation, keras.layers.BatchNormalization)
     ]
     results = []
     for layer in layers:
@@ -126,7 +126,7 @@ def test_fused_normalisation_does_what_keras_does(training):
 
 
 def test_frozen_normalisation_keeps_its_statistics():
-    layer = FusedBatchNormalization()
+    layer = FusedBatchNormalisation()
     layer.trainable = False
     tiles = np.random.default_rng(0).normal(9, 2, (6, 5, 7, 4)).astype(np.float32)
     np.testing.assert_allclose(layer(tiles, training=True), layer(tiles, training=False))
