@@ -19,7 +19,7 @@ rule draw_scene:
         runtime=10,
     params:
         config=section("datasets/{dataset}/imagery"),
-        code=code("acquire.synthetic"),
+        code=code("acquire.synthetic.scenes"),
     message:
         "Drawing scene {wildcards.scene} of {wildcards.dataset}"
     script:
@@ -44,7 +44,7 @@ rule draw_landcover:
         runtime=10,
     params:
         config=section("datasets/{dataset}/imagery"),
-        code=code("acquire.synthetic"),
+        code=code("acquire.synthetic.polygons"),
     message:
         "Drawing the land cover of {wildcards.dataset}"
     script:

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from geolatents.acquire.synthetic import draw_landcover
+from geolatents.acquire.synthetic.polygons import draw_landcover
 from geolatents.settings.imagery import SyntheticImagery
 from geolatents.workflow import rule_log
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from geolatents.acquire.synthetic import draw_scene
+from geolatents.acquire.synthetic.scenes import draw_scene
 from geolatents.settings.imagery import SyntheticImagery
 from geolatents.workflow import rule_log
 
