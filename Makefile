@@ -42,7 +42,7 @@ lock: ## Resolve the dependencies anew
 		--quiet --output-file requirements.lock $(LOCK_OPTIONS)
 
 benchmark: $(READY) ## Measure speed against named peers; tables go to results/benchmarks
-	$(BIN)/python -m benchmarks
+	for name in tiles cover batches; do $(BIN)/python benchmarks/$$name.py --output results/benchmarks/$$name.md; done
 
 clean: ## Remove what the workflow made
 	rm -rf results .snakemake

@@ -37,10 +37,15 @@ def read_json(path: Path) -> Json:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise StoreError("file is missing", where=path, fix="rerun the rule that makes it") from None
+        raise StoreError(
+            "file is missing", where=path, fix="rerun the rule that makes it"
+        ) from None
     except ValueError as error:
         raise StoreError(
-            "file is no JSON", where=path, found=error, fix="delete it and rerun the rule that makes it"
+            "file is no JSON",
+            where=path,
+            found=error,
+            fix="delete it and rerun the rule that makes it",
         ) from None
 
 

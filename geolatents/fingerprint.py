@@ -101,7 +101,11 @@ def _absolute(node: ast.ImportFrom, name: str, path: Path) -> str:
 def _data_files(tree: ast.AST, path: Path) -> Iterator[Path]:
     """Files of the package that a text in the module names, from the package's or the module's folder."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and 2 < len(node.value) < 100:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and 2 < len(node.value) < 100
+        ):
             for base in (ROOT, path.parent):
                 yield from _files_at(base, node.value)
 
@@ -114,7 +118,11 @@ def _files_at(base: Path, text: str) -> Iterator[Path]:
         if candidate.is_file() and candidate.suffix not in {".py", ".pyc"}:
             yield candidate
         elif candidate.is_dir() and not (candidate / "__init__.py").exists():
-            yield from (f for f in sorted(candidate.rglob("*")) if f.is_file() and "__pycache__" not in f.parts)
+            yield from (
+                f
+                for f in sorted(candidate.rglob("*"))
+                if f.is_file() and "__pycache__" not in f.parts
+            )
     except OSError:
         return
 

@@ -57,7 +57,9 @@ class Nomenclature:
     def __post_init__(self) -> None:
         for position, item in enumerate(self.classes):
             if self._index.setdefault(item.code, position) != position:
-                raise LabelError(f"class code {item.code!r} occurs twice in nomenclature {self.name!r}")
+                raise LabelError(
+                    f"class code {item.code!r} occurs twice in nomenclature {self.name!r}"
+                )
         if len(self.classes) > 254:
             raise LabelError(
                 f"nomenclature {self.name!r} has {len(self.classes)} classes",

@@ -20,7 +20,6 @@ from zarr.codecs import BloscCodec, BloscShuffle
 
 from geolatents.errors import StoreError
 from geolatents.files import Json, atomic_path
-from geolatents.files import atomic_path as atomic_path, canonical_json as canonical_json, read_json as read_json, remove as remove, sha256_file as sha256_file, write_json as write_json  # moved
 
 # Strings in Zarr v3 await their final specification; xarray and zarr-python agree on the present form.
 warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification.*")
@@ -188,7 +187,9 @@ def _array_entry(array: zarr.Array[Any], path: Path) -> dict[str, Json]:
             if is_text:
                 digest.update("\x1f".join(map(str, block)).encode() + b"\x1e")
             else:
-                digest.update(np.ascontiguousarray(block.astype(block.dtype.newbyteorder("<"))).data)
+                digest.update(
+                    np.ascontiguousarray(block.astype(block.dtype.newbyteorder("<"))).data
+                )
     except Exception as error:
         raise StoreError(
             f"array {array.basename!r} cannot be decoded",

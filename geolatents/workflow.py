@@ -21,6 +21,7 @@ from geolatents.acquire.files import scene_files, sidecars
 from geolatents.acquire.landcover import landcover_files
 from geolatents.acquire.synthetic.names import scene_names
 from geolatents.errors import ConfigError, GeolatentsError, StoreError
+from geolatents.files import canonical_json, read_json, sha256_file, write_json
 from geolatents.fingerprint import fingerprint
 from geolatents.labels.sets import find_mapping
 from geolatents.paths import DATA_VARIABLE, data_root
@@ -29,7 +30,6 @@ from geolatents.settings.base import Section
 from geolatents.settings.config import Config
 from geolatents.settings.dataset import Dataset
 from geolatents.settings.experiments import Experiment
-from geolatents.files import canonical_json, read_json, sha256_file, write_json
 from geolatents.stores import store_of, verify_store
 
 PACKED = "images"
@@ -81,7 +81,7 @@ class Plan:
         """Split of a model."""
         return self.config.datasets[dataset].batches[self.order(dataset, model)].split
 
-    def experiment(self, wildcards: Any) -> Experiment:  # noqa: ANN401
+    def experiment(self, wildcards: Any) -> Experiment:
         """The experiment of a job."""
         return self.config.experiments[wildcards.experiment]
 
@@ -99,7 +99,11 @@ class Plan:
 
     def targets(self, *stages: str) -> list[str]:
         """Paths of everything that the given stages leave behind."""
-        return [f"{self.root}/{path}" for stage in stages for path in getattr(self, f"_{stage}_targets")()]
+        return [
+            f"{self.root}/{path}"
+            for stage in stages
+            for path in getattr(self, f"_{stage}_targets")()
+        ]
 
     def _tiles_targets(self) -> Iterator[str]:
         for dataset in self.config.datasets:
@@ -109,14 +113,18 @@ class Plan:
         for name, dataset in self.config.datasets.items():
             for labels in dataset.labels:
                 yield f"{name}/labels/{labels}.json"
-                yield from (f"{name}/labels/{labels}/cooccurrence-{split}.json" for split in dataset.splits)
+                yield from (
+                    f"{name}/labels/{labels}/cooccurrence-{split}.json" for split in dataset.splits
+                )
 
     def _batches_targets(self) -> Iterator[str]:
         for name, dataset in self.config.datasets.items():
             yield from (f"{name}/splits/{split}.json" for split in dataset.splits)
             for order in dataset.batches:
                 yield f"{name}/batches/{order}.json"
-                yield from (f"{name}/batches/{order}/{labels}-counts.csv" for labels in dataset.labels)
+                yield from (
+                    f"{name}/batches/{order}/{labels}-counts.csv" for labels in dataset.labels
+                )
 
     def _olr_targets(self) -> Iterator[str]:
         for model in self.config.models:
@@ -228,7 +236,9 @@ class Plan:
 
     @cached_property
     def _scene_files(self) -> dict[str, dict[str, Path]]:
-        return {name: self._files_of(name, dataset) for name, dataset in self.config.datasets.items()}
+        return {
+            name: self._files_of(name, dataset) for name, dataset in self.config.datasets.items()
+        }
 
     def _files_of(self, name: str, dataset: Dataset) -> dict[str, Path]:
         imagery = dataset.imagery
@@ -238,7 +248,7 @@ class Plan:
             return scene_files(imagery, data_root())
         return {s: self.root / name / "scenes" / f"{s}.tif" for s in scene_names(imagery)}
 
-    def _landcover(self, dataset: str) -> Any:  # noqa: ANN401
+    def _landcover(self, dataset: str) -> Any:
         landcover = self.config.datasets[dataset].landcover
         if landcover is None:
             raise ConfigError(f"dataset {dataset!r} has no land cover")
@@ -263,7 +273,9 @@ class HashCache:
     def of(self, path: Path) -> str:
         """Content hash of a file, of the listing of a folder, or a word where there is none yet."""
         if path.is_dir():
-            listing = sorted((p.relative_to(path).as_posix(), p.stat().st_size) for p in path.rglob("*"))
+            listing = sorted(
+                (p.relative_to(path).as_posix(), p.stat().st_size) for p in path.rglob("*")
+            )
             return canonical_json(listing)
         if not path.exists():
             return "missing"
@@ -288,7 +300,7 @@ def code(*modules: str) -> str:
 
 
 @contextmanager
-def rule_log(snakemake: Any) -> Iterator[None]:  # noqa: ANN401
+def rule_log(snakemake: Any) -> Iterator[None]:
     """Frame of a job: log file, errors in plain words, provenance beside every output.
 
     Args:
@@ -316,7 +328,9 @@ def rule_log(snakemake: Any) -> Iterator[None]:  # noqa: ANN401
 
 def with_siblings(files: Iterable[Path]) -> list[Path]:
     """Files and those beside them that differ only in their ending."""
-    return sorted({found for file in files for found in [file, *file.parent.glob(f"{escape(file.stem)}.*")]})
+    return sorted(
+        {found for file in files for found in [file, *file.parent.glob(f"{escape(file.stem)}.*")]}
+    )
 
 
 def paths(items: Iterable[str]) -> list[Path]:
@@ -354,11 +368,14 @@ def verify_results(root: Path) -> None:
         content = read_json(manifest)
         if isinstance(content, dict) and {"arrays", "attributes"} <= set(content):
             found = verify_store(store_of(manifest), content)
-            logs.LOG.info("%s: %s", store_of(manifest), "differs" if found else "as its manifest says")
+            logs.LOG.info(
+                "%s: %s", store_of(manifest), "differs" if found else "as its manifest says"
+            )
             wrong += [(manifest, text) for text in found]
     if wrong:
         raise StoreError(
-            "stores are not what their manifests say:\n" + "\n".join(f"  - {text}" for _, text in wrong),
+            "stores are not what their manifests say:\n"
+            + "\n".join(f"  - {text}" for _, text in wrong),
             fix="delete these and run again: " + " ".join(sorted({str(path) for path, _ in wrong})),
         )
 
@@ -372,6 +389,6 @@ def print_summary(plan: Plan) -> None:
         print(f"\n{format_table(summary)}\n\nReport: {report}", file=sys.stderr)
 
 
-def _seed(snakemake: Any) -> int | None:  # noqa: ANN401
+def _seed(snakemake: Any) -> int | None:
     seed = getattr(snakemake.wildcards, "seed", None)
     return None if seed is None else int(seed)

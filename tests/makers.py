@@ -19,7 +19,13 @@ BANDS = ("blue", "green", "red", "nir")
 
 
 def make_scene(
-    path: Path, *, side: int = 256, column: int = 0, bands: int = 4, crs: str | None = CRS, seed: int = 0
+    path: Path,
+    *,
+    side: int = 256,
+    column: int = 0,
+    bands: int = 4,
+    crs: str | None = CRS,
+    seed: int = 0,
 ) -> Path:
     """A scene of bright and dark stripes that follow :func:`make_landcover`."""
     rng = np.random.default_rng(seed)
@@ -30,16 +36,23 @@ def make_scene(
     path.parent.mkdir(parents=True, exist_ok=True)
     profile = {"driver": "GTiff", "width": side, "height": side, "count": bands, "dtype": "uint16"}
     grid = {"transform": from_origin(left, TOP, PIXEL, PIXEL), "crs": crs, "nodata": 0}
-    with rasterio.open(path, "w", **profile, **grid, tiled=True, blockxsize=128, blockysize=128) as file:
+    with rasterio.open(
+        path, "w", **profile, **grid, tiled=True, blockxsize=128, blockysize=128
+    ) as file:
         file.write(image)
         file.descriptions = BANDS[:bands]
     return path
 
 
-def make_landcover(path: Path, *, codes: tuple[str, ...] = CODES, shift: float = 0.0, side: int = 512) -> Path:
+def make_landcover(
+    path: Path, *, codes: tuple[str, ...] = CODES, shift: float = 0.0, side: int = 512
+) -> Path:
     """Vertical stripes, 32 pixels wide, whose classes repeat; exact edges on the pixel grid."""
     width, height = 32 * PIXEL, side * PIXEL
-    stripes = [box(LEFT + shift + i * width, TOP - height, LEFT + shift + (i + 1) * width, TOP) for i in range(16)]
+    stripes = [
+        box(LEFT + shift + i * width, TOP - height, LEFT + shift + (i + 1) * width, TOP)
+        for i in range(16)
+    ]
     frame = geopandas.GeoDataFrame(
         {"CODE_18": [codes[i % len(codes)] for i in range(16)]}, geometry=stripes, crs=CRS
     )
@@ -56,7 +69,12 @@ def make_config(folder: Path, **changes: Any) -> Path:
         "datasets": {
             "small": {
                 "imagery": {"provider": "files", "files": ["scene-*.tif"], "bands": list(BANDS)},
-                "landcover": {"source": "vector", "path": "landcover.gpkg", "year": None, "minimum_unit_ha": 0},
+                "landcover": {
+                    "source": "vector",
+                    "path": "landcover.gpkg",
+                    "year": None,
+                    "minimum_unit_ha": 0,
+                },
                 "tiles": {"size": 16},
                 "labels": {"standard": {"kind": "standard", "min_cover": 0.1}},
                 "splits": {"chance": {"kind": "random"}},
@@ -72,7 +90,12 @@ def make_config(folder: Path, **changes: Any) -> Path:
                 "network": {"name": "residual", "widths": [8, 16], "stem_stride": 1},
             }
         },
-        "experiments": {"small": {"classifier": "small-classifier", "agreement": {"permutations": 99, "resamples": 20}}},
+        "experiments": {
+            "small": {
+                "classifier": "small-classifier",
+                "agreement": {"permutations": 99, "resamples": 20},
+            }
+        },
     }
     merge(config, changes)
     path = folder / "config.yaml"

@@ -28,7 +28,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, fail on drift")
     check = parser.parse_args().check
-    stale = [name for name, make in GENERATED.items() if _differs(ROOT / name, make(), write=not check)]
+    stale = [
+        name for name, make in GENERATED.items() if _differs(ROOT / name, make(), write=not check)
+    ]
     for name in stale:
         print(f"{'stale' if check else 'written'}: {name}")
     return int(check and bool(stale))
@@ -52,7 +54,15 @@ def config_reference() -> str:
     ]
     for section in _sections(Config):
         summary = (section.__doc__ or "").strip().splitlines()[0]
-        lines += ["", f"## {section.__name__}", "", summary, "", "| key | type | default | meaning |", "|---|---|---|---|"]
+        lines += [
+            "",
+            f"## {section.__name__}",
+            "",
+            summary,
+            "",
+            "| key | type | default | meaning |",
+            "|---|---|---|---|",
+        ]
         lines += [_row(name, field) for name, field in section.model_fields.items()]
     return "\n".join(lines) + "\n"
 
@@ -63,7 +73,13 @@ def rules_reference() -> str:
     for file in sorted((ROOT / "rules").glob("*.smk")):
         rules = list(_rules(file.read_text(encoding="utf-8")))
         if rules:
-            lines += ["", f"## {file.name}", "", "| rule | what it does | leaves behind |", "|---|---|---|"]
+            lines += [
+                "",
+                f"## {file.name}",
+                "",
+                "| rule | what it does | leaves behind |",
+                "|---|---|---|",
+            ]
             lines += [f"| `{name}` | {text} | {outputs} |" for name, text, outputs in rules]
     return "\n".join(lines) + "\n"
 
@@ -139,7 +155,9 @@ def _row(name: str, field: Any) -> str:
     else:
         shown = f"`{json.dumps(default)}`"
     meaning = field.description or ""
-    return f"| `{name}` | {_type_name(field.annotation)} | {shown} | {meaning.replace('|', ' or ')} |"
+    return (
+        f"| `{name}` | {_type_name(field.annotation)} | {shown} | {meaning.replace('|', ' or ')} |"
+    )
 
 
 def _type_name(annotation: Any) -> str:
@@ -171,7 +189,11 @@ def _rules(source: str) -> Iterator[tuple[str, str, str]]:
         text = re.search(r'"""(.*?)"""', block, flags=re.S)
         section = re.search(r"^    output:\n(.*?)^    \w+:", block, flags=re.S | re.M)
         outputs = re.findall(r'"<results>/([^"]+)"', section.group(1)) if section else []
-        yield name, " ".join(text.group(1).split()) if text else "", ", ".join(f"`{o}`" for o in outputs)
+        yield (
+            name,
+            " ".join(text.group(1).split()) if text else "",
+            ", ".join(f"`{o}`" for o in outputs),
+        )
 
 
 def _locked() -> dict[str, str]:
@@ -180,7 +202,11 @@ def _locked() -> dict[str, str]:
 
     text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     target = {"python_full_version": "3.11.7", "python_version": "3.11", "sys_platform": "linux"}
-    target |= {"platform_system": "Linux", "platform_machine": "x86_64", "implementation_name": "cpython"}
+    target |= {
+        "platform_system": "Linux",
+        "platform_machine": "x86_64",
+        "implementation_name": "cpython",
+    }
     target |= {"platform_python_implementation": "CPython", "os_name": "posix"}
     found = {}
     for line in re.findall(r"^([a-z0-9][^\s\\]*(?: ;[^\\\n]*)?)", text, flags=re.M):

@@ -18,9 +18,9 @@ from PIL import Image, UnidentifiedImageError
 
 from geolatents.acquire.decoding import undecodable
 from geolatents.errors import LabelError, SceneError
+from geolatents.files import sha256_file
 from geolatents.nomenclature import Nomenclature, listed_nomenclature
 from geolatents.settings.imagery import ImageFolder
-from geolatents.files import sha256_file
 
 Pixels = npt.NDArray[Any]
 

@@ -22,7 +22,16 @@ from geolatents.errors import LabelError, NoTilesError, StoreError
 from geolatents.files import atomic_path, write_json
 from geolatents.labels.sets import read_labels
 from geolatents.nomenclature import Nomenclature, listed_nomenclature
-from geolatents.stores import content_manifest, create_array, new_store, open_store, read_array, read_strings, use_fast_codecs, write_strings
+from geolatents.stores import (
+    content_manifest,
+    create_array,
+    new_store,
+    open_store,
+    read_array,
+    read_strings,
+    use_fast_codecs,
+    write_strings,
+)
 from geolatents.tiles.writer import tile_writer, write_moments
 
 SCENE = "images"

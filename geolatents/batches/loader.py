@@ -227,7 +227,7 @@ def _require_content(path: Path, group: zarr.Group) -> None:
             )
 
 
-def _open_images(path: Path) -> Any:  # noqa: ANN401  (tensorstore is untyped)
+def _open_images(path: Path) -> Any:
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path / "images")}}
     try:
         return ts.open(spec, read=True, open=True).result()
@@ -252,7 +252,7 @@ def _read_all(paths: Sequence[Path], arrays: Sequence[Any]) -> Pixels:
     return result
 
 
-def _result(future: Any, path: Path) -> Pixels:  # noqa: ANN401  (tensorstore is untyped)
+def _result(future: Any, path: Path) -> Pixels:
     try:
         return np.asarray(future.result())
     except Exception as error:

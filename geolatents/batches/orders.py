@@ -13,7 +13,16 @@ from geolatents.files import write_json
 from geolatents.labels.parts import parts_of
 from geolatents.seeds import generator
 from geolatents.settings.batches import BatchOrder
-from geolatents.stores import content_manifest, create_array, new_store, open_store, read_array, read_strings, use_fast_codecs, write_strings
+from geolatents.stores import (
+    content_manifest,
+    create_array,
+    new_store,
+    open_store,
+    read_array,
+    read_strings,
+    use_fast_codecs,
+    write_strings,
+)
 
 
 def make_order(settings: BatchOrder, table: Path, split: Path, store: Path, manifest: Path) -> None:

@@ -33,7 +33,16 @@ from geolatents.geometry import (
 from geolatents.labels.areas import class_areas
 from geolatents.logs import LOG
 from geolatents.nomenclature import Nomenclature
-from geolatents.stores import content_manifest, create_array, new_store, open_store, read_array, read_strings, use_fast_codecs, write_strings
+from geolatents.stores import (
+    content_manifest,
+    create_array,
+    new_store,
+    open_store,
+    read_array,
+    read_strings,
+    use_fast_codecs,
+    write_strings,
+)
 
 # rasterio draws into a dataset without a place on purpose; its own filter fails in threads.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=r"rasterio\.features")

@@ -20,7 +20,16 @@ import numpy.typing as npt
 from geolatents.errors import LabelError
 from geolatents.files import write_json
 from geolatents.settings.labels import CombinedLabels, LabelSet, PrunedLabels
-from geolatents.stores import content_manifest, create_array, new_store, open_store, read_array, read_strings, use_fast_codecs, write_strings
+from geolatents.stores import (
+    content_manifest,
+    create_array,
+    new_store,
+    open_store,
+    read_array,
+    read_strings,
+    use_fast_codecs,
+    write_strings,
+)
 
 SHIPPED_MAPPINGS = (
     "thesis-planetscope-7",

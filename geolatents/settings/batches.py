@@ -17,6 +17,8 @@ class BatchOrder(Section):
         "randomized",
         description="`in_order`: scene by scene, row by row, as tiles were cut; `randomized`: shuffled anew each epoch.",
     )
-    batch_size: int = Field(32, ge=1, description="Tiles per step; the last, smaller batch of an epoch is dropped.")
+    batch_size: int = Field(
+        32, ge=1, description="Tiles per step; the last, smaller batch of an epoch is dropped."
+    )
     epochs: int = Field(10, ge=1, description="Epochs in the order; a longer training starts over.")
     seed: int = Field(0, ge=0, description="Seed of the shuffling.")

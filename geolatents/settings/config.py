@@ -21,15 +21,21 @@ class Config(Section):
     """The configuration of one run."""
 
     version: Literal[1] = Field(1, description="Version of the schema.")
-    results: str = Field("results", description="Root of everything the workflow makes; may lie outside the checkout.")
+    results: str = Field(
+        "results",
+        description="Root of everything the workflow makes; may lie outside the checkout.",
+    )
     data: str | None = Field(
-        None, description="Folder of input data; default: the environment variable GEOLATENTS_DATA, else `../shared/data`."
+        None,
+        description="Folder of input data; default: the environment variable GEOLATENTS_DATA, else `../shared/data`.",
     )
     environment: Literal["cpu", "gpu"] = Field(
         "cpu", description="Conda environment of training rules, where Snakemake deploys software."
     )
     datasets: dict[Name, Dataset] = Field({}, description="Datasets by name.")
-    models: dict[Name, Model] = Field({}, description="Models by name; the name ends in the model's kind.")
+    models: dict[Name, Model] = Field(
+        {}, description="Models by name; the name ends in the model's kind."
+    )
     experiments: dict[Name, Experiment] = Field({}, description="Experiments by name.")
 
     @model_validator(mode="after")
@@ -51,12 +57,16 @@ class Config(Section):
 
     def _check_experiment(self, name: str, experiment: Experiment) -> None:
         where = f"experiments.{name}"
-        if not isinstance(_named(self.models, experiment.classifier, f"{where}.classifier"), Classifier):
+        if not isinstance(
+            _named(self.models, experiment.classifier, f"{where}.classifier"), Classifier
+        ):
             raise ValueError(f"{where}.classifier must be a classifier")
         if experiment.siamese is not None:
             siamese = _named(self.models, experiment.siamese, f"{where}.siamese")
             if not isinstance(siamese, Siamese) or siamese.teacher != experiment.classifier:
-                raise ValueError(f"{where}.siamese must be a Siamese network on {experiment.classifier!r}")
+                raise ValueError(
+                    f"{where}.siamese must be a Siamese network on {experiment.classifier!r}"
+                )
         for other in experiment.apply_to:
             _named(self.datasets, other, f"{where}.apply_to")
 
@@ -116,7 +126,7 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _named(entries: Mapping[str, Any], name: str, where: str) -> Any:  # noqa: ANN401
+def _named(entries: Mapping[str, Any], name: str, where: str) -> Any:
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -124,7 +134,7 @@ def _named(entries: Mapping[str, Any], name: str, where: str) -> Any:  # noqa: A
     return entries[name]
 
 
-def _explain(item: Any) -> str:  # noqa: ANN401
+def _explain(item: Any) -> str:
     place = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         key = str(item["loc"][-1])

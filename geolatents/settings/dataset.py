@@ -17,9 +17,13 @@ class Dataset(Section):
     """One dataset; everything of it lies below `results/{name}/`."""
 
     imagery: Imagery = Field(description="Where the images come from.")
-    landcover: LandCover | None = Field(None, description="Land cover; none for image folders, which bring their own labels.")
+    landcover: LandCover | None = Field(
+        None, description="Land cover; none for image folders, which bring their own labels."
+    )
     tiles: TileSettings = Field(TileSettings(), description="Tile grid; not used by image folders.")
-    labels: dict[Name, LabelSet] = Field({"standard": StandardLabels(kind="standard")}, description="Label sets by name.")
+    labels: dict[Name, LabelSet] = Field(
+        {"standard": StandardLabels(kind="standard")}, description="Label sets by name."
+    )
     splits: dict[Name, Split] = Field({}, description="Splits by name.")
     batches: dict[Name, BatchOrder] = Field({}, description="Batch orders by name.")
 
@@ -31,8 +35,12 @@ class Dataset(Section):
         if not packed and self.landcover is None:
             raise ValueError("scenes need a `landcover`")
         if packed and any(split.kind == "spatial" for split in self.splits.values()):
-            raise ValueError("images without position cannot be split by `spatial` blocks; use `listed`, `grouped` or `random`")
+            raise ValueError(
+                "images without position cannot be split by `spatial` blocks; use `listed`, `grouped` or `random`"
+            )
         for name, order in self.batches.items():
             if order.split not in self.splits:
-                raise ValueError(f"batches {name!r} name the split {order.split!r}, which is not among {sorted(self.splits)}")
+                raise ValueError(
+                    f"batches {name!r} name the split {order.split!r}, which is not among {sorted(self.splits)}"
+                )
         return self

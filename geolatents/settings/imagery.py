@@ -17,9 +17,13 @@ class SyntheticImagery(Section):
     region: Literal["A", "B"] = Field(description="Which region; their label relations differ.")
     scenes: int = Field(3, ge=1, le=26, description="Number of overlapping scenes.")
     scene_size: int = Field(
-        1920, ge=256, description="Width and height of a scene in pixels of 3 m, before its no-data wedge."
+        1920,
+        ge=256,
+        description="Width and height of a scene in pixels of 3 m, before its no-data wedge.",
     )
-    seed: int = Field(2018, ge=0, description="Seed of the landscape; another seed is another country.")
+    seed: int = Field(
+        2018, ge=0, description="Seed of the landscape; another seed is another country."
+    )
 
 
 class ValidityMask(Section):
@@ -30,7 +34,8 @@ class ValidityMask(Section):
         "`scl`: Sentinel-2 scene classification; `alpha`: GDAL mask or alpha band; `values`: a list of usable values."
     )
     band: str | None = Field(
-        None, description="Name of the band in the scene's own file that holds the mask, such as `SCL`."
+        None,
+        description="Name of the band in the scene's own file that holds the mask, such as `SCL`.",
     )
     suffix: str | None = Field(
         None,
@@ -57,9 +62,12 @@ class FilesImagery(Section):
         None, description="Bands to keep, in this order; default: all that are no mask."
     )
     crs: str | None = Field(
-        None, description="CRS such as `EPSG:32636`, for files that carry none (PNG or JPEG with world file)."
+        None,
+        description="CRS such as `EPSG:32636`, for files that carry none (PNG or JPEG with world file).",
     )
-    nodata: float | None = Field(None, description="No-data value, where the file does not state it.")
+    nodata: float | None = Field(
+        None, description="No-data value, where the file does not state it."
+    )
     mask: ValidityMask | None = Field(None, description="Validity mask.")
     metadata: Literal["none", "planetscope"] = Field(
         "none",
@@ -92,14 +100,13 @@ class ImageFolder(Section):
         64, ge=8, description="Images are resampled (area averaging) to this many pixels squared."
     )
     groups: Literal["none", "folder"] = Field(
-        "none", description="`folder`: the image's folder is its group (scene class), for `grouped` splits."
+        "none",
+        description="`folder`: the image's folder is its group (scene class), for `grouped` splits.",
     )
     licence: str = Field("unknown", description="Licence of the images, kept in every record.")
 
 
-Imagery = Annotated[
-    SyntheticImagery | FilesImagery | ImageFolder, Field(discriminator="provider")
-]
+Imagery = Annotated[SyntheticImagery | FilesImagery | ImageFolder, Field(discriminator="provider")]
 
 
 def parse_imagery(text: str) -> Imagery:

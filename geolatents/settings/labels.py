@@ -16,7 +16,11 @@ class _Presence(Section):
         le=1,
         description="A class is present in a tile if it covers at least this share of it (0: any cover at all).",
     )
-    min_labels: int = Field(0, ge=0, description="Tiles in which fewer classes of the nomenclature are present are left out; counted before pruning or combining.")
+    min_labels: int = Field(
+        0,
+        ge=0,
+        description="Tiles in which fewer classes of the nomenclature are present are left out; counted before pruning or combining.",
+    )
 
 
 class StandardLabels(_Presence):

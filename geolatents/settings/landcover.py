@@ -18,11 +18,16 @@ class LandCover(Section):
         "`sheets`: PNG label sheets beside PNG orthophotos."
     )
     path: str | None = Field(None, description="File or glob pattern, relative to the data folder.")
-    layer: str | None = Field(None, description="Layer of a vector file; default: the one that has a code field.")
-    code_field: str | None = Field(
-        None, description="Field of the class code; default: the field named like `CODE_18`, `Code_18`, `code_12`."
+    layer: str | None = Field(
+        None, description="Layer of a vector file; default: the one that has a code field."
     )
-    crs: str | None = Field(None, description="CRS of `boxes` and `sheets`, or of a file that carries none.")
+    code_field: str | None = Field(
+        None,
+        description="Field of the class code; default: the field named like `CODE_18`, `Code_18`, `code_12`.",
+    )
+    crs: str | None = Field(
+        None, description="CRS of `boxes` and `sheets`, or of a file that carries none."
+    )
     values: Literal["auto", "code", "grid_code", "position"] = Field(
         "auto",
         description="What raster values, sheet values or box classes are: level-3 codes, official grid codes 1..44, "
@@ -39,7 +44,9 @@ class LandCover(Section):
     )
     year: int | None = Field(2018, description="Reference year, compared with the images' year.")
     minimum_unit_ha: float = Field(
-        25.0, ge=0, description="Smallest mapped unit in hectares (CORINE: 25); smaller tiles get a warning."
+        25.0,
+        ge=0,
+        description="Smallest mapped unit in hectares (CORINE: 25); smaller tiles get a warning.",
     )
 
     @model_validator(mode="after")

@@ -17,10 +17,14 @@ class Network(Section):
         description="`residual`: compact residual network; `olr_cnn`: the predecessor's ten convolutions, size-agnostic.",
     )
     widths: list[int] = Field(
-        [32, 64, 128], min_length=1, description="`residual`: filters per stage; each stage after the first halves the map."
+        [32, 64, 128],
+        min_length=1,
+        description="`residual`: filters per stage; each stage after the first halves the map.",
     )
     blocks: int = Field(1, ge=1, description="`residual`: residual blocks per stage.")
-    stem_stride: int = Field(2, ge=1, le=4, description="`residual`: stride of the first convolution.")
+    stem_stride: int = Field(
+        2, ge=1, le=4, description="`residual`: stride of the first convolution."
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout before the output.")
 
 
@@ -32,10 +36,14 @@ class Loss(Section):
         description="`focal`: Lin et al. 2017; `asymmetric`: Ben-Baruch et al. 2021.",
     )
     gamma: float = Field(2.0, ge=0, description="`focal`: focusing exponent.")
-    alpha: float | None = Field(None, ge=0, le=1, description="`focal`: weight of positives; none by default.")
+    alpha: float | None = Field(
+        None, ge=0, le=1, description="`focal`: weight of positives; none by default."
+    )
     gamma_positive: float = Field(0.0, ge=0, description="`asymmetric`: exponent for positives.")
     gamma_negative: float = Field(4.0, ge=0, description="`asymmetric`: exponent for negatives.")
-    clip: float = Field(0.05, ge=0, lt=1, description="`asymmetric`: probability margin of negatives.")
+    clip: float = Field(
+        0.05, ge=0, lt=1, description="`asymmetric`: probability margin of negatives."
+    )
     label_weights: Literal["none", "balanced"] = Field(
         "none",
         description="`balanced`: positives of a label weigh negatives / positives of the training part, at most `max_weight`.",
@@ -48,24 +56,41 @@ class Augmentation(Section):
     """Random changes that suit overhead images: no direction is up."""
 
     flips: bool = Field(True, description="Horizontal and vertical flips.")
-    rotations: bool = Field(True, description="Quarter turns (square tiles only; half turns for others).")
-    shift: float = Field(0.0, ge=0, le=0.5, description="Shift by up to this share of the side, edges reflected.")
-    gain: float = Field(0.1, ge=0, lt=1, description="Brightness factor 1 +- this, one for all bands.")
-    band_gain: float = Field(0.0, ge=0, lt=1, description="Brightness factor 1 +- this, one per band.")
-    mixup: float = Field(0.0, ge=0, description="Beta parameter of mixup (Zhang et al. 2018); 0: none.")
-    occlusion: float = Field(0.0, ge=0, le=1, description="Probability that a tile gets one occluded rectangle.")
+    rotations: bool = Field(
+        True, description="Quarter turns (square tiles only; half turns for others)."
+    )
+    shift: float = Field(
+        0.0, ge=0, le=0.5, description="Shift by up to this share of the side, edges reflected."
+    )
+    gain: float = Field(
+        0.1, ge=0, lt=1, description="Brightness factor 1 +- this, one for all bands."
+    )
+    band_gain: float = Field(
+        0.0, ge=0, lt=1, description="Brightness factor 1 +- this, one per band."
+    )
+    mixup: float = Field(
+        0.0, ge=0, description="Beta parameter of mixup (Zhang et al. 2018); 0: none."
+    )
+    occlusion: float = Field(
+        0.0, ge=0, le=1, description="Probability that a tile gets one occluded rectangle."
+    )
 
 
 class _Training(Section):
     dataset: Name = Field(description="Dataset.")
     labels: Name = Field("standard", description="Label set of the dataset.")
-    batches: Name = Field("randomized", description="Batch order of the dataset; it names the split.")
+    batches: Name = Field(
+        "randomized", description="Batch order of the dataset; it names the split."
+    )
     epochs: int = Field(20, ge=1, description="Most epochs.")
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate.")
     weight_decay: float = Field(1e-4, ge=0, description="Decoupled weight decay (AdamW).")
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning-rate schedule; `cosine` warms up for 5 % of the steps.")
+    schedule: Literal["constant", "cosine"] = Field(
+        "cosine", description="Learning-rate schedule; `cosine` warms up for 5 % of the steps."
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "mixed_bfloat16", description="Arithmetic of the network; bfloat16 is 2.3 times faster on recent processors."
+        "mixed_bfloat16",
+        description="Arithmetic of the network; bfloat16 is 2.3 times faster on recent processors.",
     )
     deterministic: bool = Field(False, description="Bitwise equal results on one platform, slower.")
     seeds: list[int] = Field([0], min_length=1, description="One training per seed.")
@@ -78,16 +103,22 @@ class Classifier(_Training):
     network: Network = Field(Network(), description="Network.")
     loss: Loss = Field(Loss(), description="Loss.")
     augmentation: Augmentation = Field(Augmentation(), description="Augmentation.")
-    patience: int = Field(10, ge=1, description="Epochs without better validation macro AP before training stops.")
+    patience: int = Field(
+        10, ge=1, description="Epochs without better validation macro AP before training stops."
+    )
     test_time_flips: bool = Field(True, description="Average scores over flips when predicting.")
 
 
 class Occlusion(Section):
     """The rectangle that hides part of a tile, as area shares, so that any tile size works."""
 
-    min_area: float = Field(0.05, ge=0, le=1, description="Smallest hidden share of the tile's area.")
+    min_area: float = Field(
+        0.05, ge=0, le=1, description="Smallest hidden share of the tile's area."
+    )
     max_area: float = Field(0.4, ge=0, le=1, description="Largest hidden share.")
-    fill: Literal["black", "mean"] = Field("black", description="`black`: 0 as the predecessor; `mean`: the band's training mean.")
+    fill: Literal["black", "mean"] = Field(
+        "black", description="`black`: 0 as the predecessor; `mean`: the band's training mean."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Occlusion:
@@ -100,13 +131,19 @@ class Siamese(Section):
     """The predecessor's occlusion-based Siamese network on a trained classifier (its teacher)."""
 
     kind: Literal["siamese"]
-    teacher: Name = Field(description="Model name of the classifier; dataset, labels, batches and seeds come from it.")
+    teacher: Name = Field(
+        description="Model name of the classifier; dataset, labels, batches and seeds come from it."
+    )
     k: int = Field(16, ge=1, description="Dimensions of the embedding of one label.")
     epochs: int = Field(5, ge=1, description="Epochs.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
     occlusion: Occlusion = Field(Occlusion(), description="Occlusion of both images of a pair.")
-    widths: list[int] = Field([32, 64, 128], min_length=1, description="Filters per convolution pair.")
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field("mixed_bfloat16", description="Arithmetic.")
+    widths: list[int] = Field(
+        [32, 64, 128], min_length=1, description="Filters per convolution pair."
+    )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "mixed_bfloat16", description="Arithmetic."
+    )
     deterministic: bool = Field(False, description="Bitwise equal results on one platform, slower.")
 
 

@@ -10,7 +10,9 @@ from geolatents.settings.base import Section, section_values
 
 
 class _Shares(Section):
-    validation: float = Field(0.15, gt=0, lt=1, description="Share of validation (of blocks, groups or tiles).")
+    validation: float = Field(
+        0.15, gt=0, lt=1, description="Share of validation (of blocks, groups or tiles)."
+    )
     test: float = Field(0.25, gt=0, lt=1, description="Share of test (of blocks, groups or tiles).")
     seed: int = Field(0, ge=0, description="Seed of the assignment.")
 
@@ -27,9 +29,13 @@ class SpatialSplit(_Shares):
     kind: Literal["spatial"]
     block: float = Field(gt=0, description="Side of a block in metres.")
     buffer: float | None = Field(
-        None, ge=0, description="Distance in metres that keeps parts apart; default and minimum: the tile diagonal."
+        None,
+        ge=0,
+        description="Distance in metres that keeps parts apart; default and minimum: the tile diagonal.",
     )
-    crs: str | None = Field(None, description="CRS of the block grid; default: that of the first scene.")
+    crs: str | None = Field(
+        None, description="CRS of the block grid; default: that of the first scene."
+    )
 
 
 class GroupedSplit(_Shares):
@@ -45,7 +51,9 @@ class ListedSplit(Section):
     kind: Literal["listed"]
     file: str = Field(description="CSV with one row per tile, relative to the data folder.")
     id_column: str = Field("image", description="Column of the tile id.")
-    part_column: str = Field("part", description="Column of the part: train, validation (or val) or test.")
+    part_column: str = Field(
+        "part", description="Column of the part: train, validation (or val) or test."
+    )
 
 
 class RandomSplit(_Shares):

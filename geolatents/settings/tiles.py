@@ -13,14 +13,17 @@ class TileSettings(Section):
     """The tile grid, anchored in each scene's CRS."""
 
     size: int | float | tuple[float, float] = Field(
-        64, description="Side of a tile, or [width, height], in `unit`; metres are rounded to whole pixels."
+        64,
+        description="Side of a tile, or [width, height], in `unit`; metres are rounded to whole pixels.",
     )
     unit: Literal["pixels", "metres"] = Field("pixels", description="Unit of `size` and `stride`.")
     stride: int | float | tuple[float, float] | None = Field(
         None, description="Step between tiles, in `unit`; default: the size (no overlap)."
     )
     resolution: float | None = Field(
-        None, gt=0, description="Resample scenes to this ground size per pixel, in CRS units (metres); default: the scene's own."
+        None,
+        gt=0,
+        description="Resample scenes to this ground size per pixel, in CRS units (metres); default: the scene's own.",
     )
     min_valid: float = Field(
         0.95, ge=0, le=1, description="Smallest share of usable pixels; tiles below are left out."

@@ -27,11 +27,11 @@ from geolatents.acquire.reader import (
     snapped,
 )
 from geolatents.errors import NoTilesError, SceneError
+from geolatents.files import read_json, sha256_file, write_json
 from geolatents.logs import LOG
 from geolatents.paths import recorded_file, recorded_path
 from geolatents.settings.imagery import FilesImagery, SyntheticImagery, ValidityMask
 from geolatents.settings.tiles import TileSettings
-from geolatents.files import read_json, sha256_file, write_json
 from geolatents.tiles.cut import count_tiles
 from geolatents.tiles.grid import TileGrid
 

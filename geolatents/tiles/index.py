@@ -246,7 +246,7 @@ def _ring(bounds: Coordinates, segments: int) -> Coordinates:
     return np.concatenate([ring, ring[:, :1]], axis=1)
 
 
-def _split_at_antimeridian(lon: Coordinates, lat: Coordinates) -> Any:  # noqa: ANN401  (shapely)
+def _split_at_antimeridian(lon: Coordinates, lat: Coordinates) -> Any:
     east = shapely.polygons(np.stack([np.where(lon < 0, lon + 360, lon), lat], axis=-1))
     first: Any = shapely.intersection(east, shapely.box(0, -90, 180, 90))
     second = shapely.intersection(east, shapely.box(180, -90, 360, 90))

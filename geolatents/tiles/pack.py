@@ -15,10 +15,16 @@ import zarr
 from geolatents.acquire.bigearthnet import bigearthnet_images
 from geolatents.acquire.images import ImageSet, table_images
 from geolatents.errors import StoreError
+from geolatents.files import read_json, write_json
 from geolatents.logs import LOG, progress
 from geolatents.settings.imagery import ImageFolder
-from geolatents.files import read_json, write_json
-from geolatents.stores import content_manifest, create_array, new_store, use_fast_codecs, write_strings
+from geolatents.stores import (
+    content_manifest,
+    create_array,
+    new_store,
+    use_fast_codecs,
+    write_strings,
+)
 from geolatents.tiles.writer import Moments, tile_writer
 
 SCENE = "images"

@@ -13,9 +13,9 @@ from affine import Affine
 from scene_data import TRANSFORM, imagery, pixels, write
 
 from geolatents.errors import NoTilesError, SceneError
+from geolatents.files import sha256_file
 from geolatents.settings.imagery import SyntheticImagery, ValidityMask
 from geolatents.settings.tiles import TileSettings
-from geolatents.files import sha256_file
 from geolatents.tiles.check import check_scene, check_scenes, record_scene
 
 TILES = TileSettings(size=16)

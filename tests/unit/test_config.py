@@ -58,9 +58,18 @@ def test_a_typo_names_the_nearest_key(place: tuple[str, ...], wrong: str, meant:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"models": {"demo-net": {"kind": "classifier", "dataset": "demo"}}}, "must end in '-classifier'"),
-        ({"models": {"demo-classifier": {"kind": "classifier", "dataset": "dmeo"}}}, "did you mean 'demo'"),
-        ({"experiments": {"first": {"classifier": "demo-clasifier"}}}, "did you mean 'demo-classifier'"),
+        (
+            {"models": {"demo-net": {"kind": "classifier", "dataset": "demo"}}},
+            "must end in '-classifier'",
+        ),
+        (
+            {"models": {"demo-classifier": {"kind": "classifier", "dataset": "dmeo"}}},
+            "did you mean 'demo'",
+        ),
+        (
+            {"experiments": {"first": {"classifier": "demo-clasifier"}}},
+            "did you mean 'demo-classifier'",
+        ),
         ({"experiments": {"train": {"classifier": "demo-classifier"}}}, "reserved word"),
         ({"experiments": {"a/b": {"classifier": "demo-classifier"}}}, "pattern"),
         ({"version": 2}, "version"),
@@ -73,7 +82,11 @@ def test_wrong_references_and_names(change: dict, message: str) -> None:
 
 def test_spatial_split_without_positions_is_an_error() -> None:
     values = minimal()
-    values["datasets"]["demo"]["imagery"] = {"provider": "images", "images": "x.zip", "table": "x.txt"}
+    values["datasets"]["demo"]["imagery"] = {
+        "provider": "images",
+        "images": "x.zip",
+        "table": "x.txt",
+    }
     del values["datasets"]["demo"]["landcover"]
     with pytest.raises(ConfigError, match="cannot be split by `spatial` blocks"):
         validate_config(values)

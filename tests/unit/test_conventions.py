@@ -26,7 +26,9 @@ def rules() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "block"), rules(), ids=lambda value: value if value.isidentifier() else "")
+@pytest.mark.parametrize(
+    ("name", "block"), rules(), ids=lambda value: value if value.isidentifier() else ""
+)
 def test_rule_has_its_directives_in_order(name: str, block: str) -> None:
     directives = re.findall(r"^    (\w+):", block, flags=re.M)
     assert directives == sorted(directives, key=ORDER.index)
@@ -50,14 +52,24 @@ def test_script_is_a_mapping_to_one_call(script: Path) -> None:
     body = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
     assert len(body) == 1, "imports and one `with rule_log(snakemake):`"
     assert ast.unparse(body[0].items[0]) == "rule_log(snakemake)"
-    assert not [n for n in ast.walk(tree) if isinstance(n, ast.If | ast.For | ast.While | ast.Try | ast.FunctionDef)]
-    imported = {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
+    assert not [
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.If | ast.For | ast.While | ast.Try | ast.FunctionDef)
+    ]
+    imported = {
+        alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names
+    }
     assert "numpy" not in imported
 
 
 def test_packages_stay_empty_so_that_fingerprints_stay_exact() -> None:
     for file in (ROOT / "geolatents").rglob("__init__.py"):
-        nodes = [n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Import | ast.ImportFrom)]
+        nodes = [
+            n
+            for n in ast.walk(ast.parse(file.read_text()))
+            if isinstance(n, ast.Import | ast.ImportFrom)
+        ]
         assert not nodes, f"{file} imports something"
 
 
@@ -69,7 +81,10 @@ def test_only_workflow_knows_snakemake() -> None:
 
 def test_generated_files_are_fresh() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tools.generate", "--check"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "tools.generate", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, f"run `make generate`:\n{done.stdout}{done.stderr}"
 

@@ -5,7 +5,15 @@ import pytest
 
 from geolatents.batches.legacy import export_legacy, import_legacy
 from geolatents.errors import LabelError, StoreError
-from geolatents.stores import content_manifest, create_array, new_store, open_store, read_array, read_strings, write_strings
+from geolatents.stores import (
+    content_manifest,
+    create_array,
+    new_store,
+    open_store,
+    read_array,
+    read_strings,
+    write_strings,
+)
 from geolatents.tiles.writer import tile_writer, write_moments
 
 CODES = ["111", "211", "512"]

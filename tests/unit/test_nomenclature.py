@@ -32,12 +32,18 @@ def test_bigearthnet_has_19_classes_and_drops_those_it_cannot_tell() -> None:
 def test_values_are_the_official_ones(data_folder: Path) -> None:
     legend = (data_folder / "clc_nomenclature/clc_legend.csv").read_text(encoding="latin-1")
     rows = {row["CLC_CODE"]: row for row in csv.DictReader(legend.splitlines(), delimiter=";")}
-    details = json.loads((data_folder / "clc_nomenclature/clc_metadata.json").read_text())["clc_data"]
+    details = json.loads((data_folder / "clc_nomenclature/clc_metadata.json").read_text())[
+        "clc_data"
+    ]
     group = {row["code"]: row["name_19"].replace("UNLABELED", "") for row in details}
     for item in corine().classes:
         rgb = "-".join(f"{int(item.colour[i : i + 2], 16):03d}" for i in (1, 3, 5))
         row = rows[item.code]
-        assert (str(item.grid_code), item.name, rgb) == (row["GRID_CODE"], row["LABEL3"], row["RGB"])
+        assert (str(item.grid_code), item.name, rgb) == (
+            row["GRID_CODE"],
+            row["LABEL3"],
+            row["RGB"],
+        )
         assert item.bigearthnet19 == group[item.code]
 
 

@@ -17,7 +17,9 @@ from geolatents.seeds import derived_seed, generator
 
 def write(path: Path, images: np.ndarray, names: list[str]) -> None:
     with stores.new_store(path, {"scene": "a"}) as group:
-        array = stores.create_array(group, "images", images.shape, images.dtype, dimensions=("tile", "y", "x"))
+        array = stores.create_array(
+            group, "images", images.shape, images.dtype, dimensions=("tile", "y", "x")
+        )
         array[:] = images
         stores.write_strings(group, "ids", names, "tile")
 
@@ -89,7 +91,11 @@ def test_failure_leaves_the_old_store_and_nothing_else(tmp_path: Path, images: n
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
 
 
-@given(samples=st.integers(1, 5000), side=st.sampled_from([1, 8, 64, 333]), kind=st.sampled_from(["uint8", "float32"]))
+@given(
+    samples=st.integers(1, 5000),
+    side=st.sampled_from([1, 8, 64, 333]),
+    kind=st.sampled_from(["uint8", "float32"]),
+)
 def test_shards_are_whole_chunks_and_bounded(samples: int, side: int, kind: str) -> None:
     shape = (samples, side, side)
     held = stores.shard_samples(shape, kind)

@@ -12,7 +12,13 @@ from label_makers import write_labels, write_split
 from geolatents.batches.orders import make_order
 from geolatents.files import write_json
 from geolatents.settings.batches import BatchOrder
-from geolatents.stores import content_manifest, create_array, new_store, use_fast_codecs, write_strings
+from geolatents.stores import (
+    content_manifest,
+    create_array,
+    new_store,
+    use_fast_codecs,
+    write_strings,
+)
 
 SIDE = 16
 

@@ -28,7 +28,9 @@ class Run:
     def jobs(self) -> dict[str, int]:
         """Rules and the number of their jobs, from the job table (empty when nothing was to be done)."""
         table = self.output.partition("Job stats:")[2].partition("total")[0]
-        return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, flags=re.M)}
+        return {
+            name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, flags=re.M)
+        }
 
 
 @dataclass

@@ -105,7 +105,10 @@ def test_bad_input_stops_in_a_check_and_damages_nothing(name: str, workspace: Wo
 
 
 def test_truncated_store_stops_before_training(workspace: Workspace) -> None:
-    shard = max((workspace.results / "small/tiles/scene-0.zarr/images").rglob("c/*/*/*/*"), key=lambda p: p.stat().st_size)
+    shard = max(
+        (workspace.results / "small/tiles/scene-0.zarr/images").rglob("c/*/*/*/*"),
+        key=lambda p: p.stat().st_size,
+    )
     shard.write_bytes(shard.read_bytes()[:100])
     before = workspace.hashes()
     make_config(workspace.folder, models={"small-classifier": {"epochs": 3}})

@@ -63,7 +63,9 @@ def test_another_seed_trains_that_seed_alone(workspace: Workspace) -> None:
 
 
 def test_stating_a_default_changes_nothing(workspace: Workspace) -> None:
-    make_config(workspace.folder, datasets={"small": {"tiles": {"min_valid": 0.95, "edges": "drop"}}})
+    make_config(
+        workspace.folder, datasets={"small": {"tiles": {"min_valid": 0.95, "edges": "drop"}}}
+    )
     assert workspace.run("--dry-run").jobs == {}
 
 
@@ -76,7 +78,9 @@ def test_results_may_lie_outside(workspace: Workspace) -> None:
 
 @pytest.mark.slow
 def test_one_and_two_workers_give_the_same_artifacts(workspace: Workspace) -> None:
-    before = {k: v for k, v in workspace.hashes().items() if k.endswith(".json") and "/models/" not in k}
+    before = {
+        k: v for k, v in workspace.hashes().items() if k.endswith(".json") and "/models/" not in k
+    }
     shutil.rmtree(workspace.results)
     shutil.rmtree(workspace.folder / ".snakemake")
     run = workspace.run(cores=1)
