@@ -20,13 +20,13 @@ from geolatents import logs
 from geolatents.acquire.files import scene_files, sidecars
 from geolatents.acquire.landcover import landcover_files
 from geolatents.acquire.synthetic.names import scene_names
-from geolatents.errors import ConfigError, GeolatentsError, StoreError
+from geolatents.errors import ConfigError, GeolatentsError, SceneError, StoreError
 from geolatents.files import canonical_json, read_json, sha256_file, write_json
 from geolatents.fingerprint import fingerprint
 from geolatents.labels.sets import find_mapping
 from geolatents.paths import DATA_VARIABLE, data_root
 from geolatents.provenance import recorded
-from geolatents.settings.base import Section
+from geolatents.settings.base import NO_SECTION, Section
 from geolatents.settings.config import Config
 from geolatents.settings.dataset import Dataset
 from geolatents.settings.experiments import Experiment
@@ -52,8 +52,7 @@ class Plan:
         if config.data is not None:
             os.environ[DATA_VARIABLE] = config.data
         self._hashes = HashCache(self.root / ".state" / "hashes.json")
-        for name in self.datasets("files", "synthetic"):  # what is missing is said at once
-            self.landcover_files(name)
+        self._find_files()  # what is missing is said at once
 
     # ---- names
 
@@ -68,6 +67,10 @@ class Plan:
     def models(self, kind: str) -> list[str]:
         """Models of a kind."""
         return [name for name, model in self.config.models.items() if model.kind == kind]
+
+    def covered(self, dataset: str) -> list[str]:
+        """Scenes of a dataset that have cover: all, or none without land cover."""
+        return self.scenes(dataset) if self.config.datasets[dataset].has_cover else []
 
     def scenes(self, dataset: str) -> list[str]:
         """Scenes of a dataset, in a fixed order; a packed image folder is one scene."""
@@ -108,6 +111,7 @@ class Plan:
     def _tiles_targets(self) -> Iterator[str]:
         for dataset in self.config.datasets:
             yield from (f"{dataset}/tiles/{scene}.json" for scene in self.scenes(dataset))
+            yield f"{dataset}/tiles.json"
 
     def _labels_targets(self) -> Iterator[str]:
         for name, dataset in self.config.datasets.items():
@@ -226,6 +230,8 @@ class Plan:
         value: Any = self.config
         for key in path.split("/"):
             value = value[key] if isinstance(value, Mapping) else getattr(value, key)
+        if value is None:
+            return NO_SECTION
         if not isinstance(value, Section):
             raise ConfigError(f"{path} is no section")
         fields = type(value).model_fields
@@ -239,6 +245,14 @@ class Plan:
         return {
             name: self._files_of(name, dataset) for name, dataset in self.config.datasets.items()
         }
+
+    def _find_files(self) -> None:
+        for name, dataset in self.config.datasets.items():
+            self.scenes(name)
+            if dataset.landcover is not None:
+                self.landcover_files(name)
+            if dataset.imagery.provider == "images":
+                _require_files(self.image_sources(name), f"datasets.{name}.imagery")
 
     def _files_of(self, name: str, dataset: Dataset) -> dict[str, Path]:
         imagery = dataset.imagery
@@ -288,6 +302,18 @@ class HashCache:
         return str(known[2])
 
 
+def _require_files(files: Iterable[Path], where: str) -> None:
+    for file in files:
+        if not file.exists():
+            raise SceneError(
+                "a file of the configuration is missing",
+                where=where,
+                expected=file.resolve(),
+                found="no such file" if data_root().is_dir() else f"no folder {data_root()}",
+                fix="correct its path, or name the data folder with `data:` or GEOLATENTS_DATA",
+            )
+
+
 def pattern(names: Iterable[str]) -> str:
     """Wildcard constraint that matches exactly the given names."""
     return "|".join(re.escape(name) for name in sorted(names)) or NOTHING
@@ -333,7 +359,7 @@ def with_siblings(files: Iterable[Path]) -> list[Path]:
     )
 
 
-def paths(items: Iterable[str]) -> list[Path]:
+def paths(items: Iterable[str | Path]) -> list[Path]:
     """Inputs as paths."""
     return [Path(item) for item in items]
 
@@ -343,7 +369,7 @@ def stores(manifests: Iterable[str]) -> list[Path]:
     return [Path(item).with_suffix(".zarr") for item in manifests]
 
 
-def optional_path(items: Iterable[str]) -> Path | None:
+def optional_path(items: Iterable[str | Path]) -> Path | None:
     """The only path of an input that may be empty."""
     return next(iter(paths(items)), None)
 

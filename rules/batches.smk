@@ -107,3 +107,31 @@ rule count_labels:
         "Counting labels of {wildcards.labels} in the batches {wildcards.order} of {wildcards.dataset}"
     script:
         "../workflow_scripts/batches/count_labels.py"
+
+
+rule export_legacy:
+    """Write a dataset in the predecessor's layout, 0.npy, labels0.npy, ...; asked for by path."""
+    input:
+        tiles=tile_manifests,
+        labels="<results>/{dataset}/labels/{labels}.json",
+        order=order_of_export,
+    output:
+        directory("<results>/{dataset}/legacy/{order}-{labels}"),
+    log:
+        "<results>/{dataset}/logs/export_legacy/{order}-{labels}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/export_legacy/{order}-{labels}.tsv"
+    wildcard_constraints:
+        order=pattern({"all", *PLAN.names("batches")}),
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code("batches.legacy"),
+    message:
+        "Exporting {wildcards.dataset} with labels {wildcards.labels} in the order {wildcards.order}"
+    script:
+        "../workflow_scripts/batches/export_legacy.py"

@@ -60,25 +60,25 @@ def image_content(wildcards):
 
 def tile_manifests(wildcards):
     """Input: manifests of all tile stores of a dataset."""
-    return _manifests("tiles", wildcards.dataset)
+    return _manifests("tiles", wildcards.dataset, PLAN.scenes(wildcards.dataset))
 
 
 def cover_manifests(wildcards):
-    """Input: manifests of all cover stores of a dataset."""
-    return _manifests("cover", wildcards.dataset)
+    """Input: manifests of all cover stores of a dataset; none without land cover."""
+    return _manifests("cover", wildcards.dataset, PLAN.covered(wildcards.dataset))
 
 
 def other_cover_manifests(wildcards):
     """Input: manifests of all cover stores of the dataset that a model is applied to."""
-    return _manifests("cover", wildcards.other)
+    return _manifests("cover", wildcards.other, PLAN.covered(wildcards.other))
 
 
-def _manifests(stage, dataset):
+def _manifests(stage, dataset, scenes):
     return expand(
         "<results>/{dataset}/{stage}/{scene}.json",
         dataset=dataset,
         stage=stage,
-        scene=PLAN.scenes(dataset),
+        scene=scenes,
     )
 
 
@@ -104,6 +104,13 @@ def split_of_order(wildcards):
     """Input: the split that a batch order orders."""
     split = PLAN.config.datasets[wildcards.dataset].batches[wildcards.order].split
     return f"<results>/{wildcards.dataset}/splits/{split}.json"
+
+
+def order_of_export(wildcards):
+    """Input: manifest of the batch order of an export; none for `all` tiles in their own order."""
+    if wildcards.order == "all":
+        return []
+    return [f"<results>/{wildcards.dataset}/batches/{wildcards.order}.json"]
 
 
 def labels_of_model(wildcards):
@@ -190,7 +197,7 @@ def flips_of_experiment(wildcards):
 
 def other_tile_manifests(wildcards):
     """Input: manifests of all tile stores of the dataset that a model is applied to."""
-    return _manifests("tiles", wildcards.other)
+    return _manifests("tiles", wildcards.other, PLAN.scenes(wildcards.other))
 
 
 def mapped_tiles(wildcards):

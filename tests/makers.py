@@ -93,7 +93,7 @@ def make_config(folder: Path, **changes: Any) -> Path:
         "experiments": {
             "small": {
                 "classifier": "small-classifier",
-                "agreement": {"permutations": 99, "resamples": 20},
+                "agreement": {"permutations": 99, "folds": 20},
             }
         },
     }

@@ -98,6 +98,7 @@ def bigearthnet_images(imagery: ImageFolder, root: Path) -> ImageSet:
         ids=ids,
         groups=[_acquisition(patch) if imagery.groups == "folder" else "" for patch in ids],
         bands=bands,
+        size=(imagery.size, imagery.size),
         dtype=np.dtype("uint16"),
         nomenclature=nomenclature,
         labels=labels,

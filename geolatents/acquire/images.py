@@ -98,6 +98,7 @@ class ImageSet:
         ids: Name of each image, sorted.
         groups: Group of each image, empty without groups.
         bands: Band names.
+        size: Width and height of every image in pixels.
         dtype: Type of the pixels.
         nomenclature: Classes of the labels.
         labels: uint8 (image, class), 0 or 1.
@@ -109,6 +110,7 @@ class ImageSet:
     ids: list[str]
     groups: list[str]
     bands: list[str]
+    size: tuple[int, int]
     dtype: np.dtype[Any]
     nomenclature: Nomenclature
     labels: npt.NDArray[np.uint8]
@@ -162,6 +164,7 @@ def table_images(imagery: ImageFolder, root: Path) -> ImageSet:
         ids=ids,
         groups=[_group(files[name], imagery, archive.path) for name in ids],
         bands=bands,
+        size=(imagery.size, imagery.size),
         dtype=np.dtype("uint8"),
         nomenclature=listed_nomenclature(table_file.stem, table.classes),
         labels=table.labels[[rows[name] for name in ids]],

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import false_discovery_control, fisher_exact
+from scipy.stats import t as student_t
 
 from geolatents.learning.metrics import left_out
 from geolatents.seeds import generator
@@ -42,6 +43,7 @@ SHIFTED_SHARE = 0.4
 """Share of the test groups in one draw of shifted land (8 of 21 on UC Merced)."""
 
 MIN_GROUPS = 4
+NEARLY_ONE = 1 - 1e-12
 """With fewer groups than this, resampling falls back to tiles and shifted land is not measured."""
 
 SIGNIFICANCE = 0.05
@@ -56,7 +58,7 @@ class Sample:
         train: Presence in the training part (training tile, label), 0 or 1.
         targets: Presence in the compared part (tile, label), 0 or 1.
         scores: The model's scores of the same tiles (tile, label).
-        groups: Block or group of each compared tile (tile,): what is resampled.
+        groups: Block or group of each compared tile (tile,): what is left out together.
         grouping: What ``groups`` are: ``blocks``, ``groups``, ``scenes`` or ``tiles``.
         scene_means: Mean training labels of each tile's scene or nearest block (tile, label), or
             None.
@@ -94,8 +96,8 @@ def measure_agreement(sample: Sample, settings: Agreement, seed: int = 0) -> dic
 
     Args:
         sample: Labels, scores and groups.
-        settings: Numbers of permutations and resamples, fewest positives.
-        seed: Seed of permutations, resamples, noise and shuffles.
+        settings: Numbers of permutations and folds, fewest positives.
+        seed: Seed of permutations, folds, noise and shuffles.
 
     Returns:
         ``mantel_r, mantel_p, mantel_method, partial_r, partial_interval, train_phi_r, scene_mean_r,
@@ -115,7 +117,7 @@ def measure_agreement(sample: Sample, settings: Agreement, seed: int = 0) -> dic
         "mantel_p": _number(p),
         "mantel_method": method,
         "partial_r": _number(partial(x, y, z)) if sample.given_train else None,
-        "partial_interval": partial_interval(sample, settings.resamples, seed),
+        "partial_interval": partial_interval(sample, settings.folds, seed),
         "train_phi_r": _number(pearson(z, y)) if sample.given_train else None,
         "scene_mean_r": scene_mean_r(sample, phi),
         "scene_mean_rule": sample.scene_mean_rule,
@@ -268,36 +270,44 @@ def _parts(orders: Integers, pairs: int) -> Iterator[Integers]:
     return (orders[start : start + step] for start in range(0, len(orders), step))
 
 
-def partial_interval(sample: Sample, resamples: int, seed: int = 0) -> list[float] | None:
-    """95 % percentile interval of the partial correlation from resampled groups of tiles.
+def partial_interval(sample: Sample, folds: int, seed: int = 0) -> list[float] | None:
+    """95 % interval of the partial correlation from a jackknife that leaves out groups of tiles.
 
-    Groups, not tiles, are drawn with replacement, since neighbouring tiles are not independent.
-    Labels that are constant in a resample are left out of that resample.
+    Groups, not tiles, are left out, since neighbouring tiles are not independent; with more groups
+    than ``folds``, groups are left out together. Standard error of Fisher's z by the grouped
+    jackknife (Efron and Stein 1981), Student's t with one degree of freedom less than folds.
+    A bootstrap would not do: drawing groups twice shifts label relations away from training, which
+    the model follows and training phi cannot, so that every draw lies above the estimate.
+    Labels that are constant without a fold are left out there.
     """
-    if not resamples or not sample.given_train or len(sample.codes) < MIN_GROUPS:
+    if folds < MIN_GROUPS or not sample.given_train or len(sample.codes) < MIN_GROUPS:
         return None
     given = upper(correlation_matrix(sample.train))
-    drawn = [
-        partial(
-            upper(correlation_matrix(sample.scores, weights)),
-            upper(correlation_matrix(sample.targets, weights)),
-            given,
-        )
-        for weights in resampled_weights(sample.groups, resamples, seed)
-    ]
-    finite = np.array(drawn)[np.isfinite(drawn)]
-    if len(finite) < resamples / 2:
+
+    def fisher_z(weights: Floats | None) -> float:
+        model = upper(correlation_matrix(sample.scores, weights))
+        truth = upper(correlation_matrix(sample.targets, weights))
+        return float(np.arctanh(np.clip(partial(model, truth, given), -NEARLY_ONE, NEARLY_ONE)))
+
+    left_out = np.array([fisher_z(weights) for weights in fold_weights(sample.groups, folds, seed)])
+    count = len(left_out)
+    whole = fisher_z(None)
+    if count < MIN_GROUPS or not np.isfinite(left_out).all() or not np.isfinite(whole):
         return None
-    return [float(value) for value in np.quantile(finite, [0.025, 0.975])]
+    error = np.sqrt((count - 1) * np.var(left_out))
+    reach = student_t.ppf(0.975, count - 1) * error
+    return [float(np.tanh(whole - reach)), float(np.tanh(whole + reach))]
 
 
-def resampled_weights(groups: Strings, resamples: int, seed: int = 0) -> Iterator[Floats]:
-    """How often each tile counts (tile,) with groups drawn with replacement, once per resample."""
+def fold_weights(groups: Strings, folds: int, seed: int = 0) -> Iterator[Floats]:
+    """Weights (tile,) of 0 for the tiles of one fold and 1 for all others, once per fold."""
     names, member = np.unique(groups, return_inverse=True)
-    rng = generator(seed, "agreement", "resample")
-    for _ in range(resamples):
-        drawn = rng.integers(0, len(names), len(names))
-        yield np.bincount(drawn, minlength=len(names)).astype(np.float64)[member]
+    count = min(folds, len(names))
+    order = generator(seed, "agreement", "folds").permutation(len(names))
+    fold = np.empty(len(names), dtype=np.int64)
+    fold[order] = np.arange(len(names)) % count
+    for left_out in range(count):
+        yield (fold[member] != left_out).astype(np.float64)
 
 
 def scene_mean_r(sample: Sample, phi: Floats) -> float | None:

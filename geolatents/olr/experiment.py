@@ -62,7 +62,7 @@ def run_experiment(
             part.
         name: Name of the experiment, for ledger and figure.
         ledger: Ledger of readings of the test part; None: not recorded.
-        seed: Seed of permutations and resamples.
+        seed: Seed of permutations and folds.
 
     Raises:
         StoreError: Predictions, split and tiles do not fit together.
@@ -129,7 +129,7 @@ def apply_experiment(
         name: Name of the experiment.
         flips: Average scores over flips.
         ledger: Ledger of the other dataset; None: not recorded.
-        seed: Seed of permutations and resamples.
+        seed: Seed of permutations and folds.
 
     Raises:
         LabelError: The other dataset knows none of the labels.

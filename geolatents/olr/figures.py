@@ -1,8 +1,9 @@
-"""Figure of an experiment: label matrices side by side, and their entries against each other."""
+"""Figure of an experiment: label matrices in one order, and their entries against each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 
 from geolatents.files import atomic_path
 from geolatents.labels.figures import class_text, colour_strip, shorten, text_on
@@ -20,8 +22,16 @@ from geolatents.labels.sets import LabelClass
 
 Floats = npt.NDArray[np.float64]
 
-MOST_NUMBERS = 12
+WIDTH = 11.0
+"""Inches; on a page 1100 pixels wide a point is then 1.4 pixels, and small text can be read."""
+
+MOST_NUMBERS = 17
 """Matrices up to this many labels have their values written in the cells."""
+
+LEAST_LIMIT = 0.3
+"""Colours reach at least this far from zero, so that noise does not look like relations."""
+
+GREY = "#d9d9d9"
 
 SCORERS = ("classifier", "siamese")
 SCATTER = {
@@ -32,6 +42,59 @@ SCATTER = {
 """Name, colour and marker; colours differ in lightness too, so that they read in grey."""
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Places of a two by two grid of equal squares, in inches from the lower left corner.
+
+    Attributes:
+        left: Left edge of the first column: room for the names of classes.
+        gap: Between the columns: room for codes.
+        side: Side of a square.
+        codes: Height of the codes below a square.
+        foot: Height below the second row: codes, colour bar, legend.
+        points: Size of names and codes.
+    """
+
+    left: float
+    gap: float
+    side: float
+    codes: float
+    foot: float
+    points: float
+
+    TITLE = 0.36
+    PANEL_TITLE = 0.42
+
+    @classmethod
+    def of(cls, labels: Sequence[LabelClass]) -> Layout:
+        """Layout that leaves room for the names and codes of these labels."""
+        points = float(np.clip(0.75 * 72 * 4.2 / len(labels), 6.2, 9.0))
+        swatch = min(5.0, points) / 72 + 0.14
+        codes = _longest([_code(item) for item in labels], points) + swatch
+        left = max(0.7, _longest([class_text(item) for item in labels], points) + swatch + 0.05)
+        gap = max(0.75, codes + 0.2)
+        side = (WIDTH - left - gap - 0.15) / 2
+        return cls(left, gap, side, codes, max(codes + 0.75, 1.15), points)
+
+    @property
+    def height(self) -> float:
+        """Height of the figure in inches."""
+        return self.TITLE + 2 * (self.PANEL_TITLE + self.side) + self.codes + 0.1 + self.foot
+
+    def place(self, position: int) -> tuple[float, float, float, float]:
+        """Left, bottom, width, height of a square as shares of the figure, in reading order."""
+        row, column = divmod(position, 2)
+        left = self.left + column * (self.side + self.gap)
+        bottom = self.foot + (1 - row) * (self.side + self.codes + 0.1 + self.PANEL_TITLE)
+        return self.shares(left, bottom, self.side, self.side)
+
+    def shares(
+        self, left: float, bottom: float, width: float, height: float
+    ) -> tuple[float, float, float, float]:
+        """Inches as shares of the figure."""
+        return left / WIDTH, bottom / self.height, width / WIDTH, height / self.height
+
+
 def draw_agreement(
     agreement: Mapping[str, Any],
     classes: Sequence[Mapping[str, Any]],
@@ -39,6 +102,10 @@ def draw_agreement(
     title: str = "",
 ) -> None:
     """Draw phi of the true labels and the models' correlations in the same order and colours.
+
+    Two by two panels: the true labels, the scorers (with one scorer also the baseline that it has
+    to beat, phi of the training labels), and their entries against those of the true labels. The
+    colours are those of the true labels' range, so that weak relations can be seen.
 
     Args:
         agreement: Content of ``agreement.json``; the first seed of each scorer is drawn.
@@ -49,59 +116,95 @@ def draw_agreement(
     first = {s: next(iter(agreement[s].values())) for s in SCORERS if agreement.get(s)}
     reference = next(iter(first.values()))
     labels = _label_classes(reference["labels"], classes)
-    matrices = {"true labels: phi": np.asarray(reference["phi"], dtype=np.float64)}
-    for scorer, entry in first.items():
-        matrices[f"{SCATTER[scorer][0]}: correlation of scores"] = _aligned(entry, reference)
-    n = len(labels)
-    if n < 2:
+    if len(labels) < 2:
         _draw_nothing(reference, output, title)
         return
-    side = float(np.clip(0.24 * n, 3.0, 6.6))
-    widths = [*([side] * len(matrices)), max(3.4, 0.8 * side)]
-    figure = Figure(figsize=(sum(widths) + 2.8, side + 1.15), layout="constrained")
-    panels = figure.subplots(1, len(widths), width_ratios=widths)
-    colours, scale = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#d9d9d9"), _scale(matrices)
+    matrices = _matrices(first, reference)
+    scale = _scale(reference["phi"])
+    layout = Layout.of(labels)
+    figure = Figure(figsize=(WIDTH, layout.height))
     for position, (name, matrix) in enumerate(matrices.items()):
-        _draw_matrix(panels[position], matrix, labels, side, first=position == 0)
-        panels[position].images[0].set(cmap=colours, norm=scale)
-        panels[position].set_title(name, fontsize=9)
-        if n <= MOST_NUMBERS:
-            _write_values(panels[position], matrix, colours, scale)
-    bar = figure.colorbar(
-        ScalarMappable(scale, colours), ax=list(panels[:-1]), shrink=0.8, pad=0.01, extend="both"
-    )
-    bar.ax.tick_params(labelsize=7)
-    _draw_scatter(panels[-1], first, reference)
-    figure.suptitle(title, fontsize=10)
+        axes = figure.add_axes(layout.place(position))
+        _draw_matrix(axes, matrix, labels, scale, layout, names=position % 2 == 0)
+        axes.set_title(name, fontsize=10)
+    _draw_bar(figure, layout, scale, matrices)
+    _draw_scatter(figure.add_axes(layout.place(len(matrices))), first, reference, layout.side)
+    figure.text(0.5, 1 - 0.1 / layout.height, title, ha="center", va="top", fontsize=12)
     _save(figure, output)
 
 
+def _matrices(
+    first: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any]
+) -> dict[str, Floats]:
+    """Matrices in reading order, their diagonal, 1 by definition, left blank."""
+    found = {"true labels: phi": np.array(reference["phi"], dtype=np.float64)}
+    for scorer, entry in first.items():
+        found[f"{SCATTER[scorer][0]}: correlation of scores"] = _aligned(entry, reference)
+    if len(first) == 1 and reference["train_phi_r"] is not None:
+        found["baseline: phi of the training labels"] = np.array(
+            reference["train_phi"], dtype=np.float64
+        )
+    for matrix in found.values():
+        np.fill_diagonal(matrix, np.nan)
+    return found
+
+
 def _draw_matrix(
-    axes: Axes, matrix: Floats, labels: Sequence[LabelClass], side: float, *, first: bool
+    axes: Axes,
+    matrix: Floats,
+    labels: Sequence[LabelClass],
+    scale: Normalize,
+    layout: Layout,
+    *,
+    names: bool,
 ) -> None:
     n = len(labels)
-    points = float(np.clip(0.62 * 72 * side / n, 3.6, 8))
-    axes.imshow(np.ma.masked_invalid(matrix), interpolation="nearest")
-    axes.set_xticks(range(n), [shorten(item["code"], 14) for item in labels], rotation=90)
-    names = [class_text(item) if first else shorten(item["code"], 14) for item in labels]
-    axes.set_yticks(range(n), names)
-    axes.tick_params(labelsize=points)
-    swatch = min(5.0, points)
+    axes.imshow(np.ma.masked_invalid(matrix), _colours(), scale, interpolation="nearest")
+    axes.set_xticks(range(n), [_code(item) for item in labels], rotation=90)
+    axes.set_yticks(range(n), [class_text(item) if names else _code(item) for item in labels])
+    axes.tick_params(labelsize=layout.points)
+    swatch = min(5.0, layout.points)
     colour_strip(axes, labels, "x", swatch)
     colour_strip(axes, labels, "y", swatch)
+    if n <= MOST_NUMBERS:
+        _write_values(axes, matrix, scale, size=min(9.0, 0.36 * 72 * layout.side / n))
 
 
-def _write_values(axes: Axes, matrix: Floats, colours: Any, scale: Normalize) -> None:
+def _write_values(axes: Axes, matrix: Floats, scale: Normalize, size: float) -> None:
     for (row, column), value in np.ndenumerate(matrix):
-        if row != column and np.isfinite(value):
+        if np.isfinite(value):
             axes.text(
-                column, row, f"{value:+.2f}", ha="center", va="center", fontsize=5.5,
-                color=text_on(colours(scale(value))),
+                column, row, _short(value), ha="center", va="center", fontsize=size,
+                color=text_on(_colours()(scale(value))),
             )  # fmt: skip
 
 
+def _short(value: float) -> str:
+    """Two decimals without the leading zero: .42, -.05."""
+    return f"{value:.2f}".replace("0.", ".", 1).replace("-.00", ".00")
+
+
+def _draw_bar(
+    figure: Figure, layout: Layout, scale: Normalize, matrices: Mapping[str, Floats]
+) -> None:
+    """One colour bar for all matrices, below the first column."""
+    beyond = any(np.nanmax(np.abs(m), initial=0) > (scale.vmax or 1) for m in matrices.values())
+    place = layout.shares(
+        layout.left, layout.foot - layout.codes - 0.27, layout.side, 0.13
+    )  # fmt: skip
+    bar = figure.colorbar(
+        ScalarMappable(scale, _colours()), cax=figure.add_axes(place), orientation="horizontal",
+        extend="both" if beyond else "neither",
+    )  # fmt: skip
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("phi or correlation; grey: the diagonal (always 1), or not defined", fontsize=8.5)
+
+
 def _draw_scatter(
-    axes: Axes, first: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any]
+    axes: Axes,
+    first: Mapping[str, Mapping[str, Any]],
+    reference: Mapping[str, Any],
+    side: float,
 ) -> None:
     """Entries above the diagonal against phi; on the dashed line they are equal."""
     upper = np.triu_indices(len(reference["labels"]), 1)
@@ -109,21 +212,31 @@ def _draw_scatter(
     series = {"train_phi": (np.asarray(reference["train_phi"])[upper], reference["train_phi_r"])}
     for scorer, entry in first.items():
         series[scorer] = (_aligned(entry, reference)[upper], entry["mantel_r"])
-    size = 14 if len(phi) < 200 else 5
+    size = 20 if len(phi) < 200 else 9
     for name, (values, r) in series.items():
         text, colour, marker = SCATTER[name]
         legend = text if r is None else f"{text}, r = {r:.3f}"
-        axes.scatter(phi, values, s=size, c=colour, marker=marker, linewidths=0.8, alpha=0.75,
+        axes.scatter(phi, values, s=size, c=colour, marker=marker, linewidths=0.8, alpha=0.7,
                      label=legend)  # fmt: skip
     every = np.concatenate([phi, *(values for values, _ in series.values())])
     low, high = np.nanmin(every), np.nanmax(every)
-    axes.plot([low, high], [low, high], color="#444444", linewidth=0.8, linestyle="--")
-    axes.set_xlabel("phi of true labels, one point per pair", fontsize=8)
-    axes.set_ylabel("correlation of scores, or training phi", fontsize=8)
-    axes.tick_params(labelsize=7)
-    axes.legend(fontsize=7, loc="upper left", frameon=False)
-    axes.set_title(_figures_that_count(reference), fontsize=8)
-    axes.set_box_aspect(1)
+    axes.axline((low, low), (high, high + 1e-9), color="#444444", linewidth=0.8, linestyle="--",
+                label="equal")  # fmt: skip
+    axes.set_xlim(*_span(phi))
+    axes.set_ylim(*_span(every))
+    axes.set_xlabel("phi of the true labels, one point per pair", fontsize=9)
+    axes.set_ylabel("correlation of scores, or training phi", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.legend(fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.5 / side), ncols=2,
+                frameon=False, borderaxespad=0)  # fmt: skip
+    axes.set_title(f"{SCATTER[next(iter(first))][0]}: {_figures_that_count(reference)}", fontsize=9)
+
+
+def _span(values: Floats) -> tuple[float, float]:
+    """Smallest and largest value with a margin."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    margin = 0.04 * (high - low) or 0.05
+    return low - margin, high + margin
 
 
 def _figures_that_count(entry: Mapping[str, Any]) -> str:
@@ -135,7 +248,7 @@ def _figures_that_count(entry: Mapping[str, Any]) -> str:
         parts.append(text)
     if entry["shifted"]:
         parts.append(f"gain on shifted land {entry['shifted']['median_difference']:+.3f}")
-    return "\n".join(parts)
+    return ",\n".join(parts) or f"{reference['n_tiles']} tiles"
 
 
 def _draw_nothing(reference: Mapping[str, Any], output: Path, title: str) -> None:
@@ -170,14 +283,31 @@ def _label_classes(codes: Sequence[str], classes: Sequence[Mapping[str, Any]]) -
     ]
 
 
-def _scale(matrices: Mapping[str, Floats]) -> Normalize:
-    """One scale for all matrices, up to the largest value off the diagonal, in tenths."""
-    apart = [matrix[~np.eye(len(matrix), dtype=bool)] for matrix in matrices.values()]
-    largest = float(np.nanmax(np.abs(np.concatenate(apart)), initial=0.1))
-    limit = min(1.0, np.ceil(round(largest * 10, 6)) / 10)
+def _scale(phi: Sequence[Sequence[float]]) -> Normalize:
+    """Scale around 0 that ends where 99 % of the true labels' relations do, in twentieths."""
+    values = np.array(phi, dtype=np.float64)
+    apart = np.abs(values[~np.eye(len(values), dtype=bool)])
+    known = apart[np.isfinite(apart)]
+    reach = float(np.quantile(known, 0.99)) if known.size else 0.0
+    limit = float(np.clip(np.ceil(round(20 * reach, 6)) / 20, LEAST_LIMIT, 1.0))
     return Normalize(-limit, limit)
+
+
+def _colours() -> Colormap:
+    return matplotlib.colormaps["RdBu_r"].with_extremes(bad=GREY)
+
+
+def _code(item: LabelClass) -> str:
+    return shorten(item["code"], 14)
+
+
+def _longest(texts: Sequence[str], points: float) -> float:
+    """Width of the longest text in inches."""
+    return (
+        max(float(TextPath((0, 0), text, size=points).get_extents().width) for text in texts) / 72
+    )
 
 
 def _save(figure: Figure, output: Path) -> None:
     with atomic_path(output) as part:
-        figure.savefig(part, format="png", dpi=130)
+        figure.savefig(part, format="png", dpi=140)

@@ -11,6 +11,9 @@ from geolatents.files import canonical_json
 
 SCHEMA_VERSION = 1
 
+NO_SECTION = "null"
+"""Canonical JSON of a section that the configuration leaves out."""
+
 RESERVED = frozenset(
     {
         "all", "archive", "batches", "checks", "cover", "experiments", "ground", "labels", "landuse",

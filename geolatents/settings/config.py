@@ -68,7 +68,8 @@ class Config(Section):
                     f"{where}.siamese must be a Siamese network on {experiment.classifier!r}"
                 )
         for other in experiment.apply_to:
-            _named(self.datasets, other, f"{where}.apply_to")
+            if not _named(self.datasets, other, f"{where}.apply_to").has_cover:
+                raise ValueError(f"{where}.apply_to: the scenes of {other!r} have no `landcover`")
 
     def classifier(self, name: str) -> Classifier:
         """The classifier of a model name: itself, or the teacher of a Siamese network."""

@@ -18,7 +18,8 @@ class Dataset(Section):
 
     imagery: Imagery = Field(description="Where the images come from.")
     landcover: LandCover | None = Field(
-        None, description="Land cover; none for image folders, which bring their own labels."
+        None,
+        description="Land cover; none for image folders, which bring their own labels, and for scenes that are only cut (`labels: {}`).",
     )
     tiles: TileSettings = Field(TileSettings(), description="Tile grid; not used by image folders.")
     labels: dict[Name, LabelSet] = Field(
@@ -32,8 +33,10 @@ class Dataset(Section):
         packed = self.imagery.provider == "images"
         if packed and self.landcover is not None:
             raise ValueError("image folders bring their own labels; remove `landcover`")
-        if not packed and self.landcover is None:
-            raise ValueError("scenes need a `landcover`")
+        if not self.has_cover and self.labels:
+            raise ValueError(
+                "labels of scenes need a `landcover`; to cut tiles only, set `labels: {}`"
+            )
         if packed and any(split.kind == "spatial" for split in self.splits.values()):
             raise ValueError(
                 "images without position cannot be split by `spatial` blocks; use `listed`, `grouped` or `random`"
@@ -44,3 +47,8 @@ class Dataset(Section):
                     f"batches {name!r} name the split {order.split!r}, which is not among {sorted(self.splits)}"
                 )
         return self
+
+    @property
+    def has_cover(self) -> bool:
+        """Whether tiles have labels: those of an image folder, or of scenes with land cover."""
+        return self.imagery.provider == "images" or self.landcover is not None

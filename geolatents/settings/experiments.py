@@ -23,7 +23,11 @@ class Agreement(Section):
     permutations: int = Field(
         2000, ge=99, description="Permutations of the Mantel test; exact below 8 labels."
     )
-    resamples: int = Field(200, ge=0, description="Bootstrap resamples of blocks for intervals.")
+    folds: int = Field(
+        200,
+        ge=0,
+        description="Most folds of the jackknife over blocks that gives intervals; 0: none.",
+    )
     noise_features: int = Field(512, ge=1, description="Random features of the noise baseline.")
 
 

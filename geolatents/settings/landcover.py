@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from geolatents.settings.base import Section
+from geolatents.settings.base import NO_SECTION, Section
 
 
 class LandCover(Section):
@@ -56,3 +56,8 @@ class LandCover(Section):
         if self.values == "position" and not self.classes:
             raise ValueError("`classes` is needed for `values: position`")
         return self
+
+
+def parse_landcover(text: str) -> LandCover | None:
+    """A land-cover section from its canonical JSON; None where a dataset has none."""
+    return None if text == NO_SECTION else LandCover.parse(text)

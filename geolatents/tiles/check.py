@@ -31,6 +31,7 @@ from geolatents.files import read_json, sha256_file, write_json
 from geolatents.logs import LOG
 from geolatents.paths import recorded_file, recorded_path
 from geolatents.settings.imagery import FilesImagery, SyntheticImagery, ValidityMask
+from geolatents.settings.landcover import LandCover
 from geolatents.settings.tiles import TileSettings
 from geolatents.tiles.cut import count_tiles
 from geolatents.tiles.grid import TileGrid
@@ -103,8 +104,7 @@ def record_scene(check: Path, output: Path) -> None:
 
 def check_scenes(
     checks: Sequence[Path],
-    landcover_year: int | None,
-    minimum_unit_ha: float | None,
+    landcover: LandCover | None,
     tiles: TileSettings,
     output: Path,
     warnings: Path | None = None,
@@ -115,8 +115,8 @@ def check_scenes(
 
     Args:
         checks: What :func:`check_scene` wrote, one for each scene.
-        landcover_year: Reference year of the land cover, if it has one.
-        minimum_unit_ha: Smallest unit that the land cover maps, in hectares, if it has one.
+        landcover: Settings of the land cover, whose year and smallest unit are compared; None:
+            tiles are only cut.
         tiles: Settings of the tile grid.
         output: JSON ``{"bands": [str], "dtype": str}``.
         warnings: JSON ``{"warnings": [str]}`` of all scenes and of the dataset, if wanted.
@@ -138,10 +138,10 @@ def check_scenes(
             found="; ".join(text for _, check in scenes for text in check["warnings"]),
             fix="use a smaller `tiles.size`, a lower `tiles.min_valid`, or `tiles.edges: pad`",
         )
-    found = [
-        *_year_warnings(records, landcover_year),
-        *_unit_warnings(records, minimum_unit_ha, tiles),
-    ]
+    found = []
+    if landcover is not None:
+        found += _year_warnings(records, landcover.year)
+        found += _unit_warnings(records, landcover.minimum_unit_ha, tiles)
     for text in found:
         LOG.warning(text)
     if warnings is not None:
@@ -399,7 +399,7 @@ def _year_warnings(records: Sequence[SceneRecord], year: int | None) -> Iterator
 
 
 def _unit_warnings(
-    records: Sequence[SceneRecord], minimum_ha: float | None, tiles: TileSettings
+    records: Sequence[SceneRecord], minimum_ha: float, tiles: TileSettings
 ) -> Iterator[str]:
     areas = {round(_tile_hectares(record, tiles), 2) for record in records}
     if minimum_ha and areas and min(areas) < minimum_ha:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import zarr
 
 from geolatents.acquire.bigearthnet import bigearthnet_images
 from geolatents.acquire.images import ImageSet, table_images
+from geolatents.acquire.legacy import legacy_images
 from geolatents.errors import StoreError
 from geolatents.files import read_json, write_json
 from geolatents.logs import LOG, progress
@@ -32,6 +33,13 @@ SCENE = "images"
 
 CHUNK = 256
 """Images decoded and handed to the writer together."""
+
+READERS: dict[str, Callable[[ImageFolder, Path], ImageSet]] = {
+    "table": table_images,
+    "bigearthnet": bigearthnet_images,
+    "legacy": legacy_images,
+}
+"""Readers of the layouts of image folders."""
 
 
 def check_images(imagery: ImageFolder, root: Path, output: Path) -> None:
@@ -54,7 +62,7 @@ def check_images(imagery: ImageFolder, root: Path, output: Path) -> None:
         LOG.warning(text)
     for _ in _decoded(images, what="Checking images"):
         pass
-    write_json(output, _summary(images, imagery))
+    write_json(output, _summary(images))
 
 
 def pack_images(
@@ -85,13 +93,13 @@ def pack_images(
     """
     use_fast_codecs()
     images = open_images(imagery, root)
-    if _summary(images, imagery) != read_json(check):
+    if _summary(images) != read_json(check):
         raise StoreError(
             "the images or labels have changed since they were checked",
             where=root / imagery.images,
             fix=f"delete {check} and rerun",
         )
-    _write_tiles(images, imagery.size, store)
+    _write_tiles(images, store)
     _write_cover(images, cover_store)
     write_json(manifest, content_manifest(store))
     write_json(cover_manifest, content_manifest(cover_store))
@@ -104,16 +112,15 @@ def open_images(imagery: ImageFolder, root: Path) -> ImageSet:
         SceneError: Images are missing or there twice.
         LabelError: Labels are missing or wrong.
     """
-    reader = bigearthnet_images if imagery.layout == "bigearthnet" else table_images
-    return reader(imagery, root)
+    return READERS[imagery.layout](imagery, root)
 
 
-def _summary(images: ImageSet, imagery: ImageFolder) -> dict[str, Any]:
+def _summary(images: ImageSet) -> dict[str, Any]:
     return {
         "n_images": len(images.ids),
         "bands": images.bands,
         "dtype": str(images.dtype),
-        "size": [imagery.size, imagery.size],
+        "size": list(images.size),
         "classes": images.nomenclature.codes,
         "sha256": images.sha256,
         "warnings": images.warnings,
@@ -129,7 +136,7 @@ def _decoded(images: ImageSet, what: str) -> Iterator[npt.NDArray[Any]]:
             yield np.stack(list(pool.map(images.decode, positions)))
 
 
-def _write_tiles(images: ImageSet, size: int, store: Path) -> None:
+def _write_tiles(images: ImageSet, store: Path) -> None:
     attributes = {
         "scene": SCENE,
         "crs": None,
@@ -139,7 +146,8 @@ def _write_tiles(images: ImageSet, size: int, store: Path) -> None:
         "acquired": None,
         "provider": "images",
     }
-    shape = (size, size, len(images.bands))
+    width, height = images.size
+    shape = (height, width, len(images.bands))
     with new_store(store, attributes) as group:
         with tile_writer(group, len(images.ids), shape, images.dtype) as writer:
             for chunk in _decoded(images, what="Packing images"):

@@ -177,7 +177,7 @@ def build_results(root: Path):
     settings = Experiment(
         classifier="demo-classifier",
         siamese="demo-siamese",
-        agreement=Agreement(permutations=99, resamples=20),
+        agreement=Agreement(permutations=99, folds=20),
     )
     with recorded([folder / "agreement.json"]):
         run_experiment(

@@ -10,7 +10,7 @@ from scipy.stats import pearsonr as scipy_pearson
 from geolatents.olr import agreement as ag
 from geolatents.settings.experiments import Agreement
 
-FEW = Agreement(permutations=199, resamples=40)
+FEW = Agreement(permutations=199, folds=40)
 
 
 def make(seed=0, n_labels=9, blocks=20, per_block=20, blur=0.5):
@@ -190,19 +190,36 @@ def test_too_few_labels_are_undefined_not_wrong():
     assert ag.measure_agreement(empty, FEW)["n_labels"] == 0
 
 
-def test_resampling_draws_groups_whole():
+def test_folds_leave_out_groups_whole_and_each_once():
     groups = np.repeat(["a", "b", "c", "d", "e"], [1, 2, 3, 4, 5])
-    for weights in ag.resampled_weights(groups, 20):
-        by_group = [set(weights[groups == name]) for name in "abcde"]
-        assert all(len(values) == 1 for values in by_group)
-        assert sum(values.pop() for values in by_group) == 5
+    weights = np.array(list(ag.fold_weights(groups, 3)))
+    assert weights.shape == (3, 15)
+    assert (np.sum(weights == 0, axis=0) == 1).all()
+    for fold in weights:
+        assert all(len(set(fold[groups == name])) == 1 for name in "abcde")
 
 
-def test_intervals_of_blocks_are_wider_than_of_tiles():
-    sample = make(seed=4, blocks=10, per_block=60, blur=2.5)
-    tiles = replaced(sample, groups=np.arange(len(sample.targets)).astype(str), grouping="tiles")
-    wide, narrow = (ag.partial_interval(s, 200) for s in (sample, tiles))
-    assert wide[1] - wide[0] > narrow[1] - narrow[0]
+@pytest.mark.parametrize("seed", range(5))
+def test_the_interval_holds_the_estimate_and_covers_most_repetitions(seed):
+    found = ag.measure_agreement(make(seed=seed, blocks=12), FEW)
+    low, high = found["partial_interval"]
+    assert low < found["partial_r"] < high
+    others = [
+        ag.measure_agreement(make(seed=s, blocks=12), FEW)["partial_r"] for s in range(20, 26)
+    ]
+    assert sum(low <= other <= high for other in others) >= 4
+
+
+def test_intervals_of_copied_tiles_need_their_groups():
+    """Every tile eight times: taken as single tiles, the interval pretends to know more."""
+    sample = make(seed=4, blocks=10, per_block=20, blur=2.5)
+    rows = np.repeat(np.arange(len(sample.targets)), 8)
+    copied = replaced(
+        sample, targets=sample.targets[rows], scores=sample.scores[rows], groups=rows.astype(str)
+    )
+    single = replaced(copied, groups=np.arange(len(rows)).astype(str), grouping="tiles")
+    wide, narrow = (ag.partial_interval(s, 2000) for s in (copied, single))
+    assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
 
 
 def test_single_tiles_are_no_shifted_land():
@@ -288,7 +305,7 @@ def test_baselines_of_uc_merced_are_those_of_the_design(data_folder):
         means,
         rule,
     )
-    found = ag.measure_agreement(sample, Agreement(resamples=0, noise_features=512))
+    found = ag.measure_agreement(sample, Agreement(folds=0, noise_features=512))
     assert found["train_phi_r"] == pytest.approx(0.987, abs=0.006)
     assert found["scene_mean_r"] == pytest.approx(0.96, abs=0.03)
     assert found["noise_r"] == pytest.approx(0.93, abs=0.04)

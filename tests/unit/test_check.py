@@ -15,6 +15,7 @@ from scene_data import TRANSFORM, imagery, pixels, write
 from geolatents.errors import NoTilesError, SceneError
 from geolatents.files import sha256_file
 from geolatents.settings.imagery import SyntheticImagery, ValidityMask
+from geolatents.settings.landcover import LandCover
 from geolatents.settings.tiles import TileSettings
 from geolatents.tiles.check import check_scene, check_scenes, record_scene
 
@@ -29,7 +30,8 @@ def check(path, tiles=TILES, **settings):
 
 def scenes(folder, checks, year=None, unit=None, tiles=TILES):
     output, warnings = folder / "scenes.json", folder / "warnings.json"
-    check_scenes(checks, year, unit, tiles, output, warnings)
+    landcover = LandCover(source="synthetic", year=year, minimum_unit_ha=unit or 0)
+    check_scenes(checks, landcover, tiles, output, warnings)
     return json.loads(output.read_text()), json.loads(warnings.read_text())["warnings"]
 
 

@@ -30,7 +30,7 @@ DESIGN_KEYS = {
 
 
 def experiment(**arguments):
-    agreement = Agreement(permutations=199, resamples=20)
+    agreement = Agreement(permutations=199, folds=20)
     return Experiment(classifier="demo-classifier", agreement=agreement, **arguments)
 
 
