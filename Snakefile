@@ -61,11 +61,11 @@ rule all:
     """Everything that the configuration asks for."""
     default_target: True
     input:
-        PLAN.targets("tiles", "labels", "batches", "olr", "report"),
+        PLAN.targets("tiles", "index", "labels", "batches", "olr", "report"),
 
 
 rule tiles:
-    """Tile stores of all datasets."""
+    """Tile stores of all datasets; a rebuilt store reruns nothing else here."""
     input:
         PLAN.targets("tiles"),
 

@@ -5,7 +5,6 @@ Prints a Markdown table: `python benchmarks/cover.py [--polygons 5000] [--tiles-
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ import pyproj
 import rasterio.features
 import shapely
 from affine import Affine
+from common import parser, report
 
 from geolatents.labels.cover import exact_cover
 from geolatents.nomenclature import corine
@@ -29,11 +29,10 @@ CODES = corine().codes[:38]
 
 def main() -> None:
     """Draw a country, measure it in every way, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--polygons", type=int, default=5000)
-    parser.add_argument("--tiles-per-side", type=int, default=39)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--polygons", type=int, default=5000)
+    arguments.add_argument("--tiles-per-side", type=int, default=39)
+    options = arguments.parse_args()
     side = options.tiles_per_side * TILE
     country = draw_country(options.polygons, side)
     boxes = tile_boxes(options.tiles_per_side)
@@ -46,8 +45,10 @@ def main() -> None:
     }
     seconds, covers = measure(ways, options.repeats)
     vertices = int(shapely.get_num_coordinates(country.geometry.to_numpy()).mean())
-    print(f"{len(country)} polygons of {vertices} vertices, {len(boxes)} tiles of {TILE} pixels\n")
-    print_table(seconds, covers)
+    head = (
+        f"{len(country)} polygons of {vertices} vertices, {len(boxes)} tiles of {TILE} pixels.\n\n"
+    )
+    report(head + cover_table(seconds, covers), options.output)
 
 
 def measure(
@@ -64,17 +65,20 @@ def measure(
     return seconds, covers
 
 
-def print_table(seconds: dict[str, float], covers: dict[str, Floats]) -> None:
+def cover_table(seconds: dict[str, float], covers: dict[str, Floats]) -> str:
     """Seconds, ratio to ours, largest difference from intersection, positives missed."""
     ours, exact = next(iter(seconds.values())), covers["`shapely.intersection`"]
-    print("| way | seconds | times ours | largest difference | positives missed |")
-    print("|---|---|---|---|---|")
+    rows = [
+        "| way | seconds | times ours | largest difference | positives missed |",
+        "|---|---|---|---|---|",
+    ]
     for name, cover in covers.items():
         missed = ((cover == 0) & (exact > 1e-9)).sum() / (exact > 1e-9).sum()
-        print(
+        rows.append(
             f"| {name} | {seconds[name]:.2f} | {seconds[name] / ours:.1f} "
             f"| {np.abs(cover - exact).max():.1e} | {missed:.2%} |"
         )
+    return "\n".join(rows)
 
 
 def draw_country(n: int, side: float) -> geopandas.GeoDataFrame:

@@ -111,7 +111,9 @@ class Plan:
     def _tiles_targets(self) -> Iterator[str]:
         for dataset in self.config.datasets:
             yield from (f"{dataset}/tiles/{scene}.json" for scene in self.scenes(dataset))
-            yield f"{dataset}/tiles.json"
+
+    def _index_targets(self) -> Iterator[str]:
+        yield from (f"{dataset}/tiles.json" for dataset in self.config.datasets)
 
     def _labels_targets(self) -> Iterator[str]:
         for name, dataset in self.config.datasets.items():
@@ -206,12 +208,17 @@ class Plan:
         return [file, *sidecars(file, imagery)]
 
     def image_sources(self, dataset: str) -> list[Path]:
-        """The archive or the label table of an image folder, as far as they are single files."""
+        """An image folder's archive (or folder) and label table; of the layout `legacy` every file.
+
+        The listing of a folder, by names and sizes, does not show a changed array of equal shape.
+        """
         imagery = self.config.datasets[dataset].imagery
         if imagery.provider != "images":
             raise ConfigError(f"dataset {dataset!r} is no image folder")
-        names = [imagery.images, *([imagery.table] if imagery.table else [])]
-        return [data_root() / name for name in names]
+        images = [data_root() / imagery.images]
+        if imagery.layout == "legacy" and images[0].is_dir():
+            images = sorted(p for p in images[0].rglob("*") if p.suffix in {".npy", ".txt"})
+        return [*images, *([data_root() / imagery.table] if imagery.table else [])]
 
     def mapping_sources(self, dataset: str, labels: str) -> list[Path]:
         """The mapping file of a combined label set."""
@@ -253,6 +260,10 @@ class Plan:
                 self.landcover_files(name)
             if dataset.imagery.provider == "images":
                 _require_files(self.image_sources(name), f"datasets.{name}.imagery")
+            for labels in dataset.labels:
+                self.mapping_sources(name, labels)
+            for split in dataset.splits:
+                _require_files(self.split_sources(name, split), f"datasets.{name}.splits.{split}")
 
     def _files_of(self, name: str, dataset: Dataset) -> dict[str, Path]:
         imagery = dataset.imagery

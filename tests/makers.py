@@ -65,7 +65,7 @@ def make_config(folder: Path, **changes: Any) -> Path:
     """A configuration on the files above: tiny tiles, one label set, one split, one quick classifier."""
     config: dict[str, Any] = {
         "results": "results",
-        "data": str(folder / "data"),
+        "data": "data",
         "datasets": {
             "small": {
                 "imagery": {"provider": "files", "files": ["scene-*.tif"], "bands": list(BANDS)},

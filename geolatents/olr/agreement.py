@@ -43,8 +43,9 @@ SHIFTED_SHARE = 0.4
 """Share of the test groups in one draw of shifted land (8 of 21 on UC Merced)."""
 
 MIN_GROUPS = 4
-NEARLY_ONE = 1 - 1e-12
 """With fewer groups than this, resampling falls back to tiles and shifted land is not measured."""
+NEARLY_ONE = 1 - 1e-12
+"""Fisher's z of 1 is infinite."""
 
 SIGNIFICANCE = 0.05
 
@@ -306,8 +307,8 @@ def fold_weights(groups: Strings, folds: int, seed: int = 0) -> Iterator[Floats]
     order = generator(seed, "agreement", "folds").permutation(len(names))
     fold = np.empty(len(names), dtype=np.int64)
     fold[order] = np.arange(len(names)) % count
-    for left_out in range(count):
-        yield (fold[member] != left_out).astype(np.float64)
+    for dropped in range(count):
+        yield (fold[member] != dropped).astype(np.float64)
 
 
 def scene_mean_r(sample: Sample, phi: Floats) -> float | None:

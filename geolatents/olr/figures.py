@@ -71,7 +71,7 @@ class Layout:
         points = float(np.clip(0.75 * 72 * 4.2 / len(labels), 6.2, 9.0))
         swatch = min(5.0, points) / 72 + 0.14
         codes = _longest([_code(item) for item in labels], points) + swatch
-        left = max(0.7, _longest([class_text(item) for item in labels], points) + swatch + 0.05)
+        left = max(0.7, _longest([class_text(item) for item in labels], points) + swatch + 0.12)
         gap = max(0.75, codes + 0.2)
         side = (WIDTH - left - gap - 0.15) / 2
         return cls(left, gap, side, codes, max(codes + 0.75, 1.15), points)
@@ -248,7 +248,7 @@ def _figures_that_count(entry: Mapping[str, Any]) -> str:
         parts.append(text)
     if entry["shifted"]:
         parts.append(f"gain on shifted land {entry['shifted']['median_difference']:+.3f}")
-    return ",\n".join(parts) or f"{reference['n_tiles']} tiles"
+    return ",\n".join(parts) or f"{entry['n_tiles']} tiles"
 
 
 def _draw_nothing(reference: Mapping[str, Any], output: Path, title: str) -> None:

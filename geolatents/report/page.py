@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from geolatents import __version__
 from geolatents.files import atomic_path, read_json
-from geolatents.learning.ledger import read_ledger
 from geolatents.provenance import provenance_path
+from geolatents.report.datasets import dataset_section
+from geolatents.report.images import embedded, embedded_map
 from geolatents.report.summary import ExperimentEntry
-from geolatents.stores import open_store
 
-PARTS = ("train", "validation", "test", "buffer")
-QUICK_LOOK_TILES = 10
-QUICK_LOOK_SIDE = 96
-LEDGER_ROWS = 30
-RGB_NAMES = (("red", "green", "blue"), ("b04", "b03", "b02"))
+SPACE = "\u00a0"
+"""No line breaks between a number and its unit."""
 
 AGREEMENT_ROWS = (
     ("mantel_r", "Mantel r of the model", "result"),
     ("partial_r", "partial Mantel r, given training phi", "figure that counts"),
-    ("partial_interval", "its 95 % interval", "figure that counts"),
+    ("partial_interval", f"its 95{SPACE}% interval", "figure that counts"),
     ("shifted.median_difference", "gain over training phi on shifted land", "figure that counts"),
     ("shifted.positive_share", "draws of shifted land in which the model is better", "result"),
     ("shifted.model_r", "Mantel r of the model on shifted land", "result"),
@@ -87,13 +81,14 @@ def write_report(
         StoreError: A file of an experiment is missing.
     """
     shown = [*(d for e in entries for d in (e.dataset, *e.apply_to)), *datasets]
+    used = {name: [e.labels for e in entries if name in (e.dataset, *e.apply_to)] for name in shown}
     page = _environment().get_template("report.html").render(
         title=title,
         version=__version__,
         quality_columns=QUALITY_COLUMNS,
         summary=_summary_rows(summary),
         experiments=[experiment_section(entry, root) for entry in entries],
-        datasets=[dataset_section(name, root) for name in dict.fromkeys(shown)],
+        datasets=[dataset_section(name, root, used[name]) for name in used],
         provenance=[row for entry in entries for row in _provenance_rows(entry, root)],
     )  # fmt: skip
     with atomic_path(output) as part:
@@ -118,7 +113,8 @@ def experiment_section(entry: ExperimentEntry, root: Path) -> dict[str, Any]:
         "agreement": agreement_table(agreement),
         "notes": _notes(next(iter(agreement["classifier"].values()))),
         "published": agreement.get("published", {}),
-        "threshold": next(iter(agreement["classifier"].values()))["quality"]["threshold"],
+        "label_threshold": next(iter(agreement["classifier"].values()))["quality"]["threshold"],
+        "threshold": metrics[entry.classifier][0]["threshold"],
         "quality": _quality_table(metrics),
         "training": _training_table(metrics),
         "labels": _label_rows(folder / "per-label.csv"),
@@ -147,87 +143,6 @@ def agreement_table(agreement: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def dataset_section(name: str, root: Path) -> dict[str, Any]:
-    """What the page says of one dataset: size, tiles per part, quick-look, ledger."""
-    folder = root / name
-    tiles = read_json(folder / "tiles.json") if (folder / "tiles.json").is_file() else {}
-    splits = {
-        path.stem: read_json(path).get("counts", {})
-        for path in sorted((folder / "splits").glob("*.json"))
-        if not path.name.endswith(".prov.json")
-    }
-    return {
-        "name": name,
-        "tiles": tiles,
-        "splits": splits,
-        "parts": PARTS,
-        "quick_look": quick_look(sorted((folder / "tiles").glob("*.zarr"))),
-        "ledger": read_ledger(folder / "test-ledger.jsonl"),
-        "ledger_rows": LEDGER_ROWS,
-    }
-
-
-def quick_look(stores: Sequence[Path], count: int = QUICK_LOOK_TILES) -> str | None:
-    """Some tiles, evenly spread over the stores, as one embedded image; None without tiles."""
-    found = []
-    for store in stores[:count]:
-        group = open_store(store)
-        images: Any = group["images"]
-        wanted = min(images.shape[0], -(-count // min(len(stores), count)))
-        positions = np.linspace(0, images.shape[0] - 1, wanted).astype(int).tolist()
-        bands = _rgb([str(band) for band in group.attrs["bands"]])  # type: ignore[union-attr]
-        found += [np.asarray(images[i])[..., bands].astype(np.float32) for i in positions]
-    if not found:
-        return None
-    shades = stretched(found[:count])
-    side = QUICK_LOOK_SIDE
-    sheet = Image.new("RGB", (len(shades) * (side + 4) - 4, side), "white")
-    for i, shade in enumerate(shades):
-        tile = Image.fromarray(shade).resize((side, side), Image.Resampling.BILINEAR)
-        sheet.paste(tile, (i * (side + 4), 0))
-    return _data_address(sheet)
-
-
-def stretched(tiles: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.uint8]]:
-    """Tiles (y, x, 3) in display brightness: each band from its 2nd to its 98th percentile."""
-    pixels = np.concatenate([tile.reshape(-1, 3) for tile in tiles])
-    low, high = np.nanpercentile(pixels, [2, 98], axis=0)
-    span = np.where(high > low, high - low, 1)
-    return [
-        np.nan_to_num(255 * np.clip((tile - low) / span, 0, 1)).astype(np.uint8) for tile in tiles
-    ]
-
-
-def embedded(image: Path) -> str | None:
-    """A PNG as a data address; None where it is not there."""
-    if not image.is_file():
-        return None
-    return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
-
-
-def embedded_map(file: Path) -> dict[str, Any] | None:
-    """A class map as a data address with its legend; None where it is not there."""
-    if not file.is_file():
-        return None
-    import rasterio
-
-    with rasterio.open(file) as raster:
-        values = raster.read(1)
-        colours = raster.colormap(1)
-        tags = raster.tags()
-    palette = np.array([colours.get(i, (0, 0, 0, 0)) for i in range(256)], dtype=np.uint8)
-    factor = max(1, min(12, 600 // max(values.shape)))
-    image = Image.fromarray(palette[values]).resize(
-        (values.shape[1] * factor, values.shape[0] * factor), Image.Resampling.NEAREST
-    )
-    legend = [
-        {"name": tags[f"CLASS_{i}"], "colour": "#{:02x}{:02x}{:02x}".format(*colours[i][:3])}
-        for i in np.unique(values)
-        if f"CLASS_{i}" in tags
-    ]
-    return {"image": _data_address(image), "legend": legend}
-
-
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("geolatents.report", "templates"),
@@ -237,7 +152,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    environment.filters["percent"] = percent
+    environment.filters["gain"] = gain
+    environment.filters["threshold"] = threshold_text
     return environment
 
 
@@ -252,7 +168,20 @@ def number(value: Any, digits: int = 3) -> str:
 
 def percent(value: Any) -> str:
     """A share as per cent."""
-    return "–" if number(value) == "–" else f"{100 * value:.1f} %"
+    return "–" if number(value) == "–" else f"{100 * value:.1f}{SPACE}%"
+
+
+def gain(value: Any) -> str:
+    """A difference with its sign."""
+    text = number(value)
+    return text if text[0] in "–−" else f"+{text}"
+
+
+def threshold_text(threshold: float | str) -> str:
+    """A decision threshold in words."""
+    if threshold == "tuned":
+        return "a threshold per label, tuned on the validation part for the best F1"
+    return f"threshold {threshold} for all labels"
 
 
 def _agreement_cell(key: str, found: Mapping[str, Any]) -> str:
@@ -266,16 +195,16 @@ def _agreement_cell(key: str, found: Mapping[str, Any]) -> str:
     if key == "shifted.positive_share":
         return percent(value)
     if key == "shifted.median_difference":
-        return ("+" if value >= 0 else "") + number(value)
+        return gain(value)
     return number(value, 4 if key == "mantel_p" else 3)
 
 
 def _notes(found: Mapping[str, Any]) -> list[str]:
     """Sentences below the table of agreement."""
     notes = [
-        f"{found['n_labels']} labels, {found['n_tiles']} tiles. Intervals from resampling "
-        f"{found['resampled']} ({found['n_groups']}).",
-        f"Permutations of the Mantel test: {found['mantel_method']}.",
+        f"{found['n_labels']} labels, {found['n_tiles']} tiles. Intervals from leaving "
+        f"out {found['resampled']}, of which there are {found['n_groups']}.",
+        f"Mantel test: {found['mantel_method']}.",
         f"Significant pairs: {found['n_significant']} ({found['significance']}).",
         f"Scene baseline: {found['scene_mean_rule']}.",
     ]
@@ -288,15 +217,42 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
     if found["left_out"]:
         reasons = ", ".join(f"{code} ({why})" for code, why in found["left_out"].items())
         notes.append(f"Labels left out: {reasons}.")
-    return notes
+    return [re.sub(r"(\d) ?%", rf"\1{SPACE}%", note) for note in notes]
 
 
 def _summary_rows(summary: Path) -> list[dict[str, Any]]:
-    rows = pd.read_csv(summary).astype(object)
-    return [
-        {str(key): value for key, value in row.items()}
-        for row in rows.where(rows.notna(), None).to_dict("records")
-    ]
+    """Rows of the summary: the classifier, where it was applied, and the Siamese network."""
+    table = pd.read_csv(summary).astype(object)
+    rows = table.where(table.notna(), None).to_dict("records")
+    shown: list[dict[str, Any]] = []
+    for row in ({str(key): value for key, value in row.items()} for row in rows):
+        own = {**row, "scorer": "classifier", "macro_ap": row["test_macro_ap"]}
+        shown += [own, *(_applied_row(own, name) for name in _applied_to(row))]
+        if row["siamese_mantel_r"] is not None:
+            values = {
+                name.removeprefix("siamese_"): value
+                for name, value in row.items()
+                if name.startswith("siamese_")
+            }
+            shown.append({**own, **values, "scorer": "Siamese"})
+    return shown
+
+
+def _applied_to(row: Mapping[str, Any]) -> list[str]:
+    """Other datasets that a row of the summary has figures of."""
+    names = [re.fullmatch("on_(.+)_mantel_r", key) for key in row]
+    return [found[1] for found in names if found and row[found[0]] is not None]
+
+
+def _applied_row(row: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    keys = ("mantel_r", "train_phi_r", "partial_r", "shifted_gain")
+    absent = ("macro_ap", "baseline_macro_ap", "baseline", "partial_low", "partial_high")
+    return {
+        **row,
+        **dict.fromkeys(absent),
+        **{key: row[f"on_{dataset}_{key}"] for key in keys},
+        "scorer": f"classifier on {dataset}",
+    }
 
 
 def _quality_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -366,17 +322,3 @@ def _provenance_rows(entry: ExperimentEntry, root: Path) -> list[dict[str, Any]]
         if record.is_file():
             rows.append(read_json(record) | {"artifact": artifact.relative_to(root).as_posix()})
     return rows
-
-
-def _rgb(bands: Sequence[str]) -> list[int]:
-    names = [band.lower() for band in bands]
-    for wanted in RGB_NAMES:
-        if set(wanted) <= set(names):
-            return [names.index(name) for name in wanted]
-    return [0, 1, 2] if len(names) >= 3 else [0, 0, 0]
-
-
-def _data_address(image: Image.Image) -> str:
-    stream = io.BytesIO()
-    image.save(stream, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

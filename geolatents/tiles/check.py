@@ -138,7 +138,7 @@ def check_scenes(
             found="; ".join(text for _, check in scenes for text in check["warnings"]),
             fix="use a smaller `tiles.size`, a lower `tiles.min_valid`, or `tiles.edges: pad`",
         )
-    found = []
+    found: list[str] = []
     if landcover is not None:
         found += _year_warnings(records, landcover.year)
         found += _unit_warnings(records, landcover.minimum_unit_ha, tiles)

@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from geolatents.errors import ConfigError
+from geolatents.settings.base import NO_SECTION
 from geolatents.settings.config import load_config, validate_config
 from geolatents.settings.imagery import parse_imagery
+from geolatents.settings.landcover import parse_landcover
 from geolatents.settings.tiles import TileSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +92,40 @@ def test_spatial_split_without_positions_is_an_error() -> None:
     del values["datasets"]["demo"]["landcover"]
     with pytest.raises(ConfigError, match="cannot be split by `spatial` blocks"):
         validate_config(values)
+
+
+def without_landcover(**changes: object) -> dict:
+    values = minimal()
+    del values["datasets"]["demo"]["landcover"]
+    values["datasets"]["demo"] |= changes
+    return values
+
+
+def test_labels_of_scenes_need_a_land_cover() -> None:
+    with pytest.raises(ConfigError, match="labels of scenes need a `landcover`"):
+        validate_config(without_landcover())
+
+
+def test_scenes_without_land_cover_are_only_cut() -> None:
+    values = without_landcover(labels={}) | {"models": {}, "experiments": {}}
+    dataset = validate_config(values).datasets["demo"]
+    assert not dataset.has_cover
+    assert dataset.batches
+
+
+def test_nothing_is_applied_to_scenes_without_land_cover() -> None:
+    values = minimal()
+    values["datasets"] |= {"bare": without_landcover(labels={})["datasets"]["demo"]}
+    values["experiments"]["first"]["apply_to"] = ["bare"]
+    with pytest.raises(ConfigError, match="'bare' have no `landcover`"):
+        validate_config(values)
+
+
+def test_a_section_that_is_left_out_parses_back() -> None:
+    landcover = validate_config(minimal()).datasets["demo"].landcover
+    assert landcover is not None
+    assert parse_landcover(landcover.canonical()) == landcover
+    assert parse_landcover(NO_SECTION) is None
 
 
 def test_canonical_text_is_sorted_without_defaults_and_parses_back() -> None:

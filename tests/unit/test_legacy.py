@@ -1,10 +1,17 @@
+"""Out to the predecessor's layout and back in through `check_images` and `pack_images`."""
+
+from __future__ import annotations
+
 import json
+import shutil
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from geolatents.batches.legacy import export_legacy, import_legacy
-from geolatents.errors import LabelError, StoreError
+from geolatents.batches.legacy import export_legacy
+from geolatents.errors import GeolatentsError
+from geolatents.settings.imagery import ImageFolder
 from geolatents.stores import (
     content_manifest,
     create_array,
@@ -14,6 +21,7 @@ from geolatents.stores import (
     read_strings,
     write_strings,
 )
+from geolatents.tiles.pack import check_images, pack_images
 from geolatents.tiles.writer import tile_writer, write_moments
 
 CODES = ["111", "211", "512"]
@@ -33,8 +41,15 @@ def write_legacy(folder, counts=(10, 10, 7), dtype="uint8", names=True):
     return np.concatenate(images), np.concatenate(labels)
 
 
+def settings(folder, **options):
+    return ImageFolder(provider="images", images=folder.name, layout="legacy", **options)
+
+
 def run_import(folder, out, **options):
-    import_legacy(folder, out / "t.zarr", out / "t.json", out / "c.zarr", out / "c.json", **options)
+    imagery, check = settings(folder, **options), out / "check.json"
+    check_images(imagery, folder.parent, check)
+    stores = [out / name for name in ("t.zarr", "t.json", "c.zarr", "c.json")]
+    pack_images(imagery, folder.parent, check, *stores)
     return open_store(out / "t.zarr"), open_store(out / "c.zarr")
 
 
@@ -56,7 +71,7 @@ def test_import(tmp_path, dtype):
     assert list(read_strings(tiles, "ids")[[0, 9, 10, 26]]) == ["0-0", "0-9", "1-0", "2-6"]
     assert list(read_strings(tiles, "ids")) == list(read_strings(cover, "ids"))
     assert tiles.attrs["scene"] == "images"
-    assert tiles.attrs["bands"] == ["band1", "band2", "band3", "band4"]
+    assert tiles.attrs["bands"] == ["band-1", "band-2", "band-3", "band-4"]
     assert [item["code"] for item in cover.attrs["classes"]] == CODES
     np.testing.assert_allclose(read_array(tiles, "mean"), images.mean(axis=(1, 2)), rtol=1e-5)
     for name in "tc":
@@ -127,26 +142,113 @@ def test_export_follows_the_order_and_the_label_set(tmp_path):
     assert tiles.attrs["bands"] == ["a", "b"]
 
 
-def test_what_import_refuses(tmp_path):
+def test_a_zip_archive_gives_what_its_folder_gives(tmp_path):
+    write_legacy(tmp_path / "in")
+    run_import(tmp_path / "in", tmp_path)
+    expected = [(tmp_path / name).read_text() for name in ("t.json", "c.json")]
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "in")
+    shutil.rmtree(tmp_path / "in")
+    run_import(tmp_path / "packed.zip", tmp_path)
+    assert archive.endswith("packed.zip")
+    assert [(tmp_path / name).read_text() for name in ("t.json", "c.json")] == expected
+
+
+def test_class_codes_may_come_from_the_table_of_the_settings(tmp_path):
+    write_legacy(tmp_path / "in", names=False)
+    (tmp_path / "codes.txt").write_text("sea\nland\ncloud\n")
+    _, cover = run_import(tmp_path / "in", tmp_path, table="codes.txt")
+    assert [item["code"] for item in cover.attrs["classes"]] == ["sea", "land", "cloud"]
+
+
+def test_floats_become_float32_and_foreign_byte_orders_the_own(tmp_path):
+    for dtype, expected in ((">u2", "uint16"), ("float64", "float32")):
+        images, _ = write_legacy(tmp_path / expected, dtype=dtype)
+        tiles, _ = run_import(tmp_path / expected, tmp_path)
+        assert tiles["images"].dtype == expected
+        np.testing.assert_array_equal(read_array(tiles, "images"), images)
+
+
+def test_changed_labels_are_refused_after_the_check(tmp_path):
     folder = tmp_path / "in"
-    write_legacy(folder, names=False)
-    with pytest.raises(LabelError, match="not named"):
-        run_import(folder, tmp_path)
-    with pytest.raises(LabelError, match="fit") as error:
-        run_import(folder, tmp_path, codes=["111", "211"])
-    assert "labels0.npy" in str(error.value)
-    with pytest.raises(StoreError, match="band names"):
-        run_import(folder, tmp_path, codes=CODES, bands=["red"])
-    np.save(folder / "labels2.npy", np.full((7, 3), 2))
-    with pytest.raises(LabelError, match="not 0 or 1"):
-        run_import(folder, tmp_path, codes=CODES)
-    (folder / "labels2.npy").unlink()
-    with pytest.raises(StoreError, match=r"labels2\.npy"):
-        run_import(folder, tmp_path, codes=CODES)
-    np.save(folder / "2.npy", np.zeros((7, 6, 5, 3), "uint8"))
-    with pytest.raises(StoreError, match="not alike"):
-        run_import(folder, tmp_path, codes=CODES)
-    (folder / "1.npy").unlink()
-    with pytest.raises(StoreError, match="without a gap"):
-        run_import(folder, tmp_path, codes=CODES)
-    assert not list(tmp_path.glob("*.zarr"))
+    _, labels = write_legacy(folder)
+    run_import(folder, tmp_path)
+    np.save(folder / "labels2.npy", 1 - labels[-7:])
+    stores = [tmp_path / name for name in ("t.zarr", "t.json", "c.zarr", "c.json")]
+    with pytest.raises(GeolatentsError, match="changed since they were checked"):
+        pack_images(settings(folder), tmp_path, tmp_path / "check.json", *stores)
+
+
+def spoil(folder, case):
+    match case:
+        case "no codes":
+            (folder / "labels.txt").unlink()
+        case "codes twice":
+            (folder / "labels.txt").write_text("111\n211\n111\n")
+        case "class count":
+            (folder / "labels.txt").write_text("111\n211\n")
+        case "image count":
+            np.save(folder / "labels1.npy", np.zeros((9, 3), "uint8"))
+        case "not 0 or 1":
+            np.save(folder / "labels2.npy", np.full((7, 3), 2))
+        case "no labels":
+            (folder / "labels2.npy").unlink()
+        case "not alike":
+            np.save(folder / "2.npy", np.zeros((7, 6, 5, 3), "uint8"))
+        case "gap":
+            (folder / "1.npy").unlink()
+        case "no npy":
+            for file in folder.glob("*.npy"):
+                file.unlink()
+        case "no folder":
+            shutil.rmtree(folder)
+        case "truncated":
+            (folder / "1.npy").write_bytes((folder / "1.npy").read_bytes()[:500])
+        case "no array":
+            (folder / "1.npy").write_bytes(b"hello")
+        case "flat":
+            np.save(folder / "0.npy", np.zeros((10, 6), "uint8"))
+        case "ids":
+            (folder / "ids.txt").write_text("one\ntwo\n")
+        case "number twice":
+            shutil.copytree(folder, folder / "copy")
+        case "NaN":
+            for number, count in enumerate((10, 10, 7)):
+                np.save(folder / f"{number}.npy", np.full((count, 6, 5, 4), np.nan, "float32"))
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("no codes", "classes of the labels are not named(.|\n)*labels.txt"),
+        ("codes twice", "occur twice"),
+        ("class count", "do not fit(.|\n)*labels0.npy(.|\n)*10 images x 2 classes"),
+        ("image count", "do not fit(.|\n)*labels1.npy(.|\n)*10 images x 3 classes"),
+        ("not 0 or 1", "neither 0 nor 1(.|\n)*labels2.npy, row 0"),
+        ("no labels", "labels of images are missing(.|\n)*labels2.npy"),
+        ("not alike", "not alike(.|\n)*2.npy"),
+        ("gap", "files of images are missing(.|\n)*1.npy(.|\n)*without a gap"),
+        ("no npy", "files of images are missing(.|\n)*0.npy"),
+        ("no folder", "folder or archive of images is missing"),
+        ("truncated", "cannot be decoded(.|\n)*1.npy"),
+        ("no array", "cannot be decoded(.|\n)*1.npy"),
+        ("flat", "holds no images(.|\n)*0.npy"),
+        ("ids", "ids do not fit(.|\n)*27 lines"),
+        ("number twice", "two files have the number 0"),
+        ("NaN", "NaN(.|\n)*0.npy, image 0"),
+    ],
+)
+def test_bad_folders_stop_in_the_check(tmp_path, case, message):
+    folder = tmp_path / "in"
+    write_legacy(folder)
+    spoil(folder, case)
+    with pytest.raises(GeolatentsError, match=message):
+        check_images(settings(folder), tmp_path, tmp_path / "check.json")
+    assert not (tmp_path / "check.json").exists()
+
+
+def test_wrong_bands_and_groups(tmp_path):
+    write_legacy(tmp_path / "in")
+    with pytest.raises(GeolatentsError, match=r"imagery\.bands"):
+        check_images(settings(tmp_path / "in", bands=["red"]), tmp_path, tmp_path / "check.json")
+    with pytest.raises(ValidationError, match="remove `groups`"):
+        settings(tmp_path / "in", groups="folder")

@@ -1,21 +1,29 @@
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
-from olr_data import build_results
 
-from geolatents.report.page import embedded_map, number, quick_look, stretched, write_report
-from geolatents.report.summary import summarise
+from geolatents.files import read_json, write_json
+from geolatents.labels.sets import read_labels
+from geolatents.report.datasets import dataset_section, grouped_readings, quick_look
+from geolatents.report.images import embedded_map, rgb_bands, stretched
+from geolatents.report.orders import draw_orders, read_counts
+from geolatents.report.page import gain, number, percent, threshold_text, write_report
+from tests.unit.report_data import build_report, ramp
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def built(tmp_path_factory):
     root = tmp_path_factory.mktemp("results")
-    entry = build_results(root)
-    summarise([entry], root, root / "summary.csv")
-    write_report([entry], root, root / "report" / "index.html", summary=root / "summary.csv")
-    return root, (root / "report" / "index.html").read_text()
+    return root, *build_report(root)
+
+
+@pytest.fixture(scope="module")
+def results(built):
+    return built[0], built[2].read_text()
 
 
 class Checker(HTMLParser):
@@ -82,7 +90,16 @@ def test_everything_is_on_the_page(results):
         "Map of scene north",
         "600 tiles",
         "1 scene.",
-        "first seed, threshold 0.5;",
+        "F1, accuracies and MCC with threshold 0.5 for all labels; AP needs none</caption>",
+        "recall, accuracies and MCC with threshold 0.5 for all labels; AP needs none",
+        "its 95\N{NO-BREAK SPACE}% interval",
+        "Benjamini-Hochberg, 5\N{NO-BREAK SPACE}%",
+        '<td>Siamese</td><td class="n">1</td>',
+        "<details open>\n<summary>Label set standard: 8 labels, 600 tiles",
+        "<details>\n<summary>Label set level2: 3 labels, 600 tiles",
+        "Co-occurrence of the labels standard of demo",
+        "for the batch orders in-order, a-randomized beside each other",
+        "Some tiles with their labels (standard)",
         "<code>demo/experiments/demo/agreement.json</code>",
         "siamese, seed 1",
     ):
@@ -97,23 +114,117 @@ def test_names_cannot_break_the_page(results, tmp_path):
     assert "&lt;script&gt;" in file.read_text()
 
 
-def test_quick_look_and_map(results):
+def test_thresholds_of_both_tables_are_told_apart(built, results, tmp_path):
+    root, html = results
+    assert "other thresholds" not in html
+    experiments = tmp_path / "demo" / "experiments"
+    shutil.copytree(root / "demo" / "experiments", experiments)
+    (tmp_path / "demo" / "models").symlink_to(root / "demo" / "models")
+    file = experiments / "demo" / "agreement.json"
+    content = read_json(file)
+    for found in content["classifier"].values():
+        found["quality"]["threshold"] = "tuned"
+    write_json(file, content)
+    page = tmp_path / "index.html"
+    write_report([built[1]], tmp_path, page, summary=root / "summary.csv")
+    captions = re.findall("<caption>(.*?)</caption>", page.read_text(), re.DOTALL)
+    (quality,) = (text for text in captions if "The table of labels below" in text)
+    (labels,) = (text for text in captions if "prevalence" in text)
+    assert "with threshold 0.5 for all labels" in quality
+    assert "with a threshold per label, tuned on the validation part" in labels
+    assert threshold_text(0.4) == "threshold 0.4 for all labels"
+
+
+def test_every_percentage_has_the_same_space(results):
+    text = re.sub(r"<style>.*?</style>", "", results[1], flags=re.DOTALL).replace("&nbsp;", "\xa0")
+    text = re.sub(r"<[^>]*>", "", text)
+    assert re.findall(r"\d.?%", text)
+    assert not re.findall(r"\d[^\xa0]?%", text)
+
+
+def test_quick_look(results):
     root, _ = results
-    assert quick_look([root / "demo/tiles/north.zarr"]).startswith("data:image/png;base64,")
-    assert quick_look([]) is None
+    store, labels = root / "demo/tiles/north.zarr", root / "demo/labels/standard.zarr"
+    tiles = quick_look([store], labels, count=5)
+    assert len({tile["id"] for tile in tiles}) == 5
+    assert all(tile["image"].startswith("data:image/png;base64,") for tile in tiles)
+    known = read_labels(labels)
+    for tile in tiles:
+        row = known.labels[known.ids.tolist().index(tile["id"])]
+        assert [one["code"] for one in tile["labels"]] == [
+            code for code, present in zip(known.codes, row, strict=True) if present
+        ]
+    assert quick_look([store], count=2)[0]["labels"] is None
+    assert len(quick_look([store, store, store], count=7)) == 7
+    assert quick_look([]) == []
+
+
+def test_map(results):
+    root, _ = results
     shown = embedded_map(root / "demo/experiments/demo/map.tif")
     assert len(shown["legend"]) > 1
     assert all(re.fullmatch("#[0-9a-f]{6}", item["colour"]) for item in shown["legend"])
     assert embedded_map(root / "none.tif") is None
 
 
+def test_used_label_sets_come_first(results):
+    root, _ = results
+    names = [[one["name"] for one in dataset_section("demo", root, used)["label_sets"]]
+             for used in (["standard"], [])]  # fmt: skip
+    assert names == [["standard", "level2"], ["level2", "standard"]]
+    nothing = dataset_section("nowhere", root)
+    assert nothing["label_sets"] == nothing["quick_look"] == []
+
+
+def test_orders_beside_each_other(results):
+    root, _ = results
+    orders = read_counts(root / "demo/batches", "standard")
+    assert [order.name for order in orders] == ["in-order", "a-randomized"]
+    table = pd.read_csv(root / "demo/batches/in-order/standard-counts.csv")
+    assert (orders[0].counts == table.to_numpy()[:, 1:]).all()
+    assert orders[0].ratio > 1.5 * orders[1].ratio
+    figure = draw_orders(orders, read_labels(root / "demo/labels/standard.zarr").classes)
+    panels = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title().split(":")[0] for axes in panels] == ["in-order", "a-randomized"]
+    assert len({axes.images[0].norm.vmax for axes in panels}) == 1
+    assert panels[0].images[0].norm.vmax == max(order.counts.max() for order in orders)
+    assert read_counts(root / "demo/batches", "none") == []
+
+
+def test_readings_are_grouped():
+    readings = [("a", "1"), ("b", "2"), ("a", "3")]
+    found = grouped_readings(
+        [{"what": what, "part": "test", "rule": "r", "when": when} for what, when in readings]
+    )
+    assert found["count"] == 3
+    assert [(r["what"], r["count"], r["last"]) for r in found["rows"]] == [
+        ("a", 2, "3"),
+        ("b", 1, "2"),
+    ]
+
+
 def test_stretch():
-    ramp = np.linspace(100, 3000, 64).reshape(8, 8, 1).repeat(3, 2).astype(np.float32)
-    (shown,) = stretched([ramp])
+    (shown,) = stretched([ramp()])
     assert shown.min() == 0
     assert shown.max() == 255
     (flat,) = stretched([np.full((2, 2, 3), 7, np.float32)])
     assert (flat == 0).all()
+    (empty,) = stretched([np.full((2, 2, 3), np.nan, np.float32)])
+    assert (empty == 0).all()
+
+
+def test_a_cloud_does_not_darken_the_other_tiles():
+    cloud = np.full((8, 8, 3), 50_000, np.float32)
+    *clear, white = stretched([ramp()] * 4 + [cloud])
+    assert (white == 255).all()
+    assert clear[0].mean() > 100
+
+
+def test_bands_of_a_picture():
+    assert rgb_bands(["blue", "green", "red", "nir"]) == [2, 1, 0]
+    assert rgb_bands(["B02", "B03", "B04"]) == [2, 1, 0]
+    assert rgb_bands(["x", "y", "z"]) == [0, 1, 2]
+    assert rgb_bands(["pan"]) == [0, 0, 0]
 
 
 def test_numbers():
@@ -124,3 +235,5 @@ def test_numbers():
         "−0.500",
         "3",
     ]
+    assert [gain(v) for v in (None, 0.5, -0.5)] == ["–", "+0.500", "−0.500"]
+    assert [percent(v) for v in (None, 0.5)] == ["–", "50.0\N{NO-BREAK SPACE}%"]

@@ -29,6 +29,10 @@ def undecodable(space: Workspace) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
+def no_data_folder(space: Workspace) -> None:
+    make_config(space.folder, data="/nonexistent")
+
+
 def no_tiles(space: Workspace) -> None:
     make_config(space.folder, datasets={"small": {"tiles": {"size": 300}}})
 
@@ -58,18 +62,6 @@ def unmapped_class(space: Workspace) -> None:
     make_config(space.folder, datasets={"small": {"labels": labels}})
 
 
-def class_without_training_positives(space: Workspace) -> None:
-    """All sea goes to the test part."""
-    tiles = geopandas.read_parquet(space.results / "small" / "tiles.parquet")
-    is_sea = ((tiles["left"] - LEFT) // (32 * PIXEL)).astype(int) % len(CODES) == CODES.index("523")
-    turns = ["train", "validation", "train", "test"]
-    parts = ["test" if sea else turns[row % 4] for row, sea in enumerate(is_sea)]
-    rows = [f"{name},{part}" for name, part in zip(tiles["id"], parts, strict=True)]
-    (space.data / "parts.csv").write_text("\n".join(["image,part", *rows]) + "\n")
-    splits = {"chance": {"kind": "listed", "file": "parts.csv"}}
-    make_config(space.folder, datasets={"small": {"splits": splits}})
-
-
 def config_typo(space: Workspace) -> None:
     config = space.folder / "config.yaml"
     config.write_text(config.read_text().replace("min_cover", "min_covr"))
@@ -84,7 +76,7 @@ CASES: dict[str, tuple[Callable[[Workspace], None], tuple[str, ...]]] = {
     "unknown code": (unknown_code, ("landcover.gpkg", "911")),
     "invalid polygon": (invalid_polygon, ("landcover.gpkg", "invalid")),
     "class not mapped": (unmapped_class, ("groups.csv", "523")),
-    "class without positives in training": (class_without_training_positives, ("523", "training")),
+    "missing data folder": (no_data_folder, ("scene-*.tif", "/nonexistent")),
     "config typo": (config_typo, ("min_covr", "min_cover")),
 }
 
@@ -102,6 +94,31 @@ def test_bad_input_stops_in_a_check_and_damages_nothing(name: str, workspace: Wo
         assert word in run.output, f"{word!r} is missing from:\n{run.output[-3000:]}"
     assert "Traceback" not in run.output
     assert workspace.hashes() == before
+
+
+def test_class_without_training_positives_stops_before_training(workspace: Workspace) -> None:
+    """All sea goes to the test part: the split is made, the model is left alone."""
+    tiles = geopandas.read_parquet(workspace.results / "small" / "tiles.parquet")
+    edges = [tiles["left"] + 1, tiles["right"] - 1]
+    stripes = [((edge - LEFT) // (32 * PIXEL)).astype(int) % len(CODES) for edge in edges]
+    is_sea = (stripes[0] == CODES.index("523")) | (stripes[1] == CODES.index("523"))
+    turns = ["train", "validation", "train", "test"]
+    parts = ["test" if sea else turns[row % 4] for row, sea in enumerate(is_sea)]
+    rows = [f"{name},{part}" for name, part in zip(tiles["id"], parts, strict=True)]
+    (workspace.data / "parts.csv").write_text("\n".join(["image,part", *rows]) + "\n")
+    before = {
+        k: v for k, v in workspace.hashes().items() if "/models/" in k or "/experiments/" in k
+    }
+    splits = {"chance": {"kind": "listed", "file": "parts.csv"}}
+    make_config(workspace.folder, datasets={"small": {"splits": splits}})
+
+    run = workspace.run()
+
+    assert run.code != 0
+    for word in ("523", "Sea and ocean", "no training tile", "what to do"):
+        assert word in run.output, run.output[-3000:]
+    assert before
+    assert before.items() <= workspace.hashes().items()
 
 
 def test_truncated_store_stops_before_training(workspace: Workspace) -> None:
