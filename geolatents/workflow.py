@@ -180,6 +180,10 @@ class Plan:
 
     # ---- files
 
+    def is_drawn(self, dataset: str) -> bool:
+        """Whether scenes and land cover are made by the workflow itself."""
+        return self.config.datasets[dataset].imagery.provider == "synthetic"
+
     def scene_file(self, dataset: str, scene: str) -> Path:
         """The raster of a scene."""
         return self._scene_files[dataset][scene]
@@ -203,9 +207,7 @@ class Plan:
         """A scene's raster and the foreign files that belong to it (mask, metadata, world file)."""
         imagery = self.config.datasets[dataset].imagery
         file = self.scene_file(dataset, scene)
-        if imagery.provider != "files":
-            return [file]
-        return [file, *sidecars(file, imagery)]
+        return [file, *sidecars(file, imagery)] if imagery.provider == "files" else [file]
 
     def image_sources(self, dataset: str) -> list[Path]:
         """An image folder's archive (or folder) and label table; of the layout `legacy` every file.

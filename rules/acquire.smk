@@ -109,7 +109,6 @@ rule record_scene:
     """Write the small record through which a scene enters everything below."""
     input:
         check="<results>/{dataset}/checks/scenes/{scene}.json",
-        scenes=ancient("<results>/{dataset}/checks/scenes.json"),
     output:
         "<results>/{dataset}/scenes/{scene}.json",
     log:

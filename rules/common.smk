@@ -10,13 +10,20 @@ def section(path, leave_out=()):
     return param
 
 
+# Foreign files are `ancient`: their content comes in as a param, so their clocks do not matter. What a rule of
+# this workflow makes is never `ancient`: Snakemake would not look at the jobs below it.
+
+
 def scene_file(wildcards):
-    """Input: the raster of a scene; its content comes in as a param, so its clock does not matter."""
-    return ancient(str(PLAN.scene_file(wildcards.dataset, wildcards.scene)))
+    """Input: the raster of a scene, drawn here or foreign."""
+    file = str(PLAN.scene_file(wildcards.dataset, wildcards.scene))
+    return file if PLAN.is_drawn(wildcards.dataset) else ancient(file)
 
 
 def scene_content(wildcards):
-    """Param: content of a scene's foreign files."""
+    """Param: content of a scene's foreign files; none where it is drawn."""
+    if PLAN.is_drawn(wildcards.dataset):
+        return ""
     return PLAN.source_hash(PLAN.scene_sources(wildcards.dataset, wildcards.scene))
 
 
@@ -39,12 +46,17 @@ def scene_checks(wildcards):
 
 
 def landcover_input(wildcards):
-    """Input: the files of a land-cover layer; their content comes in as a param."""
-    return [ancient(str(path)) for path in PLAN.landcover_files(wildcards.dataset)]
+    """Input: the files of a land-cover layer, drawn here or foreign."""
+    files = [str(path) for path in PLAN.landcover_files(wildcards.dataset)]
+    return (
+        files if PLAN.is_drawn(wildcards.dataset) else [ancient(file) for file in files]
+    )
 
 
 def landcover_content(wildcards):
-    """Param: content of a land-cover layer's files."""
+    """Param: content of a land-cover layer's files; none where it is drawn."""
+    if PLAN.is_drawn(wildcards.dataset):
+        return ""
     return PLAN.source_hash(PLAN.landcover_sources(wildcards.dataset))
 
 
@@ -56,6 +68,13 @@ def image_input(wildcards):
 def image_content(wildcards):
     """Param: content of an image folder's archive and label table."""
     return PLAN.source_hash(PLAN.image_sources(wildcards.dataset))
+
+
+def scenes_check(wildcards):
+    """Input: the check of all scenes together, where there are scenes."""
+    if wildcards.dataset in PLAN.datasets("images"):
+        return []
+    return f"<results>/{wildcards.dataset}/checks/scenes.json"
 
 
 def tile_manifests(wildcards):

@@ -93,6 +93,7 @@ rule index_tiles:
     """List the tiles of all scenes in one table, and what they have in common in one small file."""
     input:
         manifests=tile_manifests,
+        check=scenes_check,
     output:
         table="<results>/{dataset}/tiles.parquet",
         summary="<results>/{dataset}/tiles.json",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +12,9 @@ import numpy as np
 import pyproj
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
-from rasterio.errors import CRSError
+from rasterio.errors import CRSError, RasterioError
 
-from geolatents.acquire.files import SCL_USABLE, MaskRecord, SceneRecord, mask_file
+from geolatents.acquire.files import SCL_USABLE, MaskRecord, SceneRecord, mask_file, scene_files
 from geolatents.acquire.planetscope import is_surface_reflectance, metadata_file, read_metadata
 from geolatents.acquire.reader import (
     SCANLINE_DRIVERS,
@@ -42,6 +42,8 @@ MAX_YEARS_APART = 3
 ACQUIRED_TAG = "ACQUIRED"
 """Tag of a file that gives its acquisition date; the synthetic scenes carry it."""
 
+FIX_NO_TILES = "use a smaller `tiles.size`, a lower `tiles.min_valid`, or `tiles.edges: pad`"
+
 USABLE_DEFAULTS = {"udm": [0], "udm2": [1], "scl": list(SCL_USABLE), "values": [1]}
 
 
@@ -51,6 +53,7 @@ def check_scene(
     imagery: FilesImagery | SyntheticImagery,
     tiles: TileSettings,
     output: Path,
+    others: Mapping[str, Path] | None = None,
 ) -> None:
     """Check one scene and write its record, number of tiles and what is worth a warning.
 
@@ -64,18 +67,25 @@ def check_scene(
         imagery: Settings of the images.
         tiles: Settings of the tile grid.
         output: JSON to write.
+        others: Images of the dataset's other scenes, see :func:`other_scenes`; None: not known.
+            They are only looked at: a dependency on their checks would run every scene again when one is added.
 
     Raises:
         SceneError: The image cannot be read or has no CRS or position, a band, mask or metadata
-            file is missing, or it is rotated.
+            file is missing, it is rotated, or its bands are not those of the other scenes.
+        NoTilesError: Neither this scene nor another one leaves a tile.
     """
     with gdal_options(), open_image(file) as source:
         record = _record(scene, file, source, imagery, output)
         warnings = list(_file_warnings(source, imagery))
+    _require_like_others(record, others or {}, imagery, output)
     with open_recorded(record, output, tiles.resolution) as reader:
         n_tiles, valid_share = count_tiles(reader, tiles)
     if n_tiles == 0:
-        warnings.append(f"scene {scene} leaves no tile: {_no_tiles(reader, tiles)}")
+        reason = _no_tiles(reader, tiles)
+        if others is not None:
+            _require_tiles_elsewhere(record, reason, others, imagery, tiles, output)
+        warnings.append(f"scene {scene} leaves no tile: {reason}")
     for warning in warnings:
         LOG.warning(warning)
     write_json(
@@ -136,7 +146,7 @@ def check_scenes(
             "no scene leaves a tile",
             where=", ".join(record.scene for record in records),
             found="; ".join(text for _, check in scenes for text in check["warnings"]),
-            fix="use a smaller `tiles.size`, a lower `tiles.min_valid`, or `tiles.edges: pad`",
+            fix=FIX_NO_TILES,
         )
     found: list[str] = []
     if landcover is not None:
@@ -154,6 +164,63 @@ def _read_check(check: Path) -> tuple[SceneRecord, dict[str, Any]]:
     return SceneRecord.model_validate(values["record"]), values
 
 
+# Beside the other scenes
+
+# What is wrong with another scene is said by its own check.
+OTHERS_FAULTS = (SceneError, RasterioError, OSError)
+
+
+def other_scenes(
+    scene: str, imagery: FilesImagery | SyntheticImagery, root: Path
+) -> dict[str, Path]:
+    """Images of all other scenes of a dataset below the data folder; drawn scenes have none."""
+    if not isinstance(imagery, FilesImagery):
+        return {}
+    return {name: file for name, file in scene_files(imagery, root).items() if name != scene}
+
+
+def _require_like_others(
+    record: SceneRecord,
+    others: Mapping[str, Path],
+    imagery: FilesImagery | SyntheticImagery,
+    output: Path,
+) -> None:
+    """Compare with the first other scene that can be read: every scene meets the first one."""
+    for name, file in others.items():
+        try:
+            with gdal_options(), open_image(file) as source:
+                other = _record(name, file, source, imagery, output, hashed=False)
+        except OTHERS_FAULTS:
+            continue
+        _require_equal(other, record)
+        return
+
+
+def _require_tiles_elsewhere(
+    record: SceneRecord,
+    reason: str,
+    others: Mapping[str, Path],
+    imagery: FilesImagery | SyntheticImagery,
+    tiles: TileSettings,
+    output: Path,
+) -> None:
+    for name, file in others.items():
+        try:
+            with gdal_options(), open_image(file) as source:
+                other = _record(name, file, source, imagery, output, hashed=False)
+            with open_recorded(other, output, tiles.resolution) as reader:
+                if count_tiles(reader, tiles)[0]:
+                    return
+        except OTHERS_FAULTS:
+            continue
+    raise NoTilesError(
+        "no scene leaves a tile",
+        where=", ".join([record.scene, *others]),
+        found=f"{record.scene}: {reason}",
+        fix=FIX_NO_TILES,
+    )
+
+
 # One record
 
 
@@ -163,6 +230,7 @@ def _record(
     source: Dataset,
     imagery: FilesImagery | SyntheticImagery,
     output: Path,
+    hashed: bool = True,
 ) -> SceneRecord:
     settings = imagery if isinstance(imagery, FilesImagery) else None
     names, is_image = _band_names(file, source, settings)
@@ -180,7 +248,7 @@ def _record(
     return SceneRecord(
         scene=scene,
         path=recorded_path(file, output),
-        sha256=sha256_file(file),
+        sha256=sha256_file(file) if hashed else "",
         crs=_crs(file, source, settings),
         transform=_transform(file, source),
         width=source.width,

@@ -14,10 +14,11 @@ from scene_data import TRANSFORM, imagery, pixels, write
 
 from geolatents.errors import NoTilesError, SceneError
 from geolatents.files import sha256_file
-from geolatents.settings.imagery import SyntheticImagery, ValidityMask
+from geolatents.settings.imagery import FilesImagery, SyntheticImagery, ValidityMask
 from geolatents.settings.landcover import LandCover
 from geolatents.settings.tiles import TileSettings
 from geolatents.tiles.check import check_scene, check_scenes, record_scene
+from tests.makers import make_scene
 
 TILES = TileSettings(size=16)
 
@@ -244,3 +245,23 @@ def test_a_local_crs_is_kept_as_wkt(tmp_path):
     crs = "+proj=laea +lat_0=35 +lon_0=33 +x_0=500000 +y_0=3900000 +ellps=GRS80 +units=m"
     path = write(tmp_path / "s1.tif", pixels(), crs=crs)
     assert "PROJC" in json.loads(Path(check(path)).read_text())["record"]["crs"]
+
+
+def test_a_scene_is_compared_with_another_one(tmp_path) -> None:
+    mine, broken = make_scene(tmp_path / "mine.tif"), tmp_path / "broken.tif"
+    broken.write_bytes(b"no image")
+    others = {"broken": broken, "other": make_scene(tmp_path / "other.tif", bands=3)}
+    imagery = FilesImagery(provider="files", files=["*.tif"])
+    with pytest.raises(SceneError, match="band"):
+        check_scene("mine", mine, imagery, TileSettings(size=16), tmp_path / "c.json", others)
+    others.pop("other")
+    check_scene("mine", mine, imagery, TileSettings(size=16), tmp_path / "c.json", others)
+
+
+def test_a_scene_without_tiles_needs_another_one_with_tiles(tmp_path) -> None:
+    small, large = make_scene(tmp_path / "small.tif", side=64), make_scene(tmp_path / "large.tif")
+    imagery = FilesImagery(provider="files", files=["*.tif"])
+    settings = TileSettings(size=100)
+    check_scene("small", small, imagery, settings, tmp_path / "c.json", {"large": large})
+    with pytest.raises(NoTilesError, match="no scene leaves a tile"):
+        check_scene("small", small, imagery, settings, tmp_path / "c.json", {"again": small})

@@ -43,6 +43,20 @@ def test_a_changed_scene_reruns_its_own_tiles_only(workspace: Workspace) -> None
     assert jobs["check_scene"] == jobs["record_scene"] == jobs["cut_tiles"] == 1
 
 
+def test_a_new_scene_and_new_settings_rerun_together(workspace: Workspace) -> None:
+    """With `ancient` inputs that the workflow makes, Snakemake would overlook the old scenes' jobs."""
+    make_scene(workspace.data / "scene-2.tif", column=1, seed=5)
+    make_config(workspace.folder, datasets={"small": {"tiles": {"size": 32}}})
+    assert workspace.run("--dry-run", "tiles").jobs["cut_tiles"] == 3
+
+
+def test_a_new_scene_leaves_the_tiles_of_others_alone(workspace: Workspace) -> None:
+    make_scene(workspace.data / "a-first-scene.tif", column=1, seed=5)
+    jobs = workspace.run("--dry-run").jobs
+    assert jobs["check_scene"] == jobs["record_scene"] == jobs["cut_tiles"] == 1
+    assert jobs["index_tiles"] == 1
+
+
 def test_min_cover_reruns_labels_and_not_tiles(workspace: Workspace) -> None:
     make_config(workspace.folder, datasets={"small": {"labels": {"standard": {"min_cover": 0.2}}}})
     jobs = workspace.run("--dry-run").jobs

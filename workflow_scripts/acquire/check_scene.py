@@ -1,15 +1,18 @@
 from pathlib import Path
 
+from geolatents.paths import data_root
 from geolatents.settings.imagery import parse_imagery
 from geolatents.settings.tiles import TileSettings
-from geolatents.tiles.check import check_scene
+from geolatents.tiles.check import check_scene, other_scenes
 from geolatents.workflow import rule_log
 
 with rule_log(snakemake):
+    imagery = parse_imagery(snakemake.params.imagery)
     check_scene(
         scene=snakemake.wildcards.scene,
         file=Path(snakemake.input.file),
-        imagery=parse_imagery(snakemake.params.imagery),
+        imagery=imagery,
         tiles=TileSettings.parse(snakemake.params.tiles),
         output=Path(snakemake.output[0]),
+        others=other_scenes(snakemake.wildcards.scene, imagery, data_root()),
     )
