@@ -51,7 +51,7 @@ def test_a_new_scene_and_new_settings_rerun_together(workspace: Workspace) -> No
 
 
 def test_a_new_scene_leaves_the_tiles_of_others_alone(workspace: Workspace) -> None:
-    make_scene(workspace.data / "a-first-scene.tif", column=1, seed=5)
+    make_scene(workspace.data / "scene--first.tif", column=1, seed=5)
     jobs = workspace.run("--dry-run").jobs
     assert jobs["check_scene"] == jobs["record_scene"] == jobs["cut_tiles"] == 1
     assert jobs["index_tiles"] == 1
