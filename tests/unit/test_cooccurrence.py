@@ -15,7 +15,6 @@ from geolatents.labels.cooccurrence import (
     measure_cooccurrence,
     phi_from_counts,
     phi_interval,
-    phi_matrix,
 )
 from geolatents.labels.figures import Matrix, draw_matrices, shorten
 from tests.unit.label_makers import write_labels, write_split
@@ -48,12 +47,16 @@ def test_conditional_has_the_condition_in_rows():
     assert given_row[4, 1] == pytest.approx(127 / 8575)
 
 
+def phi_of(labels):
+    return phi_from_counts(joint_counts(labels), len(labels))
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     arrays(np.uint8, st.tuples(st.integers(2, 40), st.integers(1, 6)), elements=st.integers(0, 1))
 )
 def test_phi_is_the_pearson_correlation(labels):
-    phi = phi_matrix(labels)
+    phi = phi_of(labels)
     constant = labels.min(axis=0) == labels.max(axis=0)
     assert np.isnan(phi[constant]).all()
     assert np.isnan(phi[:, constant]).all()
@@ -77,7 +80,7 @@ def test_intervals_from_blocks_hold_the_truth_where_independent_tiles_do_not():
     for run in range(60):
         labels, blocks = clustered(rng, 40, 25)
         for used in (blocks, np.full(len(blocks), "")):
-            low, high, how = phi_interval(labels, phi_matrix(labels), used, str(run))
+            low, high, how = phi_interval(labels, phi_of(labels), used, str(run))
             hits[how["method"]] += low[0, 1] <= 0 <= high[0, 1]
     assert hits["block bootstrap"] >= 50
     assert hits["fisher z"] <= 35
@@ -96,12 +99,12 @@ def test_resamples_are_those_of_a_plain_bootstrap():
     resampled = _block_resamples(labels, blocks, "x")
     for weights, phi in list(zip(drawn, resampled, strict=True))[:5]:
         times = weights[np.searchsorted(names, blocks)]
-        np.testing.assert_allclose(phi, phi_matrix(labels.repeat(times, axis=0)), atol=1e-9)
+        np.testing.assert_allclose(phi, phi_of(labels.repeat(times, axis=0)), atol=1e-9)
 
 
 def test_fisher_interval_of_a_known_correlation():
     labels = np.array([[1, 1]] * 40 + [[0, 0]] * 40 + [[1, 0]] * 10 + [[0, 1]] * 10)
-    low, high, _ = phi_interval(labels, phi_matrix(labels), np.full(100, ""))
+    low, high, _ = phi_interval(labels, phi_of(labels), np.full(100, ""))
     assert (low[0, 1], high[0, 1]) == pytest.approx((0.4575, 0.7118), abs=2e-3)
 
 
@@ -129,7 +132,7 @@ def test_parts_of_the_file(tmp_path):
     assert test["counts"] == joint_counts(labels[parts == "test"]).tolist()
     assert test["support"] == labels[parts == "test"].sum(axis=0).tolist()
     assert test["interval"] == {"method": "block bootstrap", "blocks": 12, "resamples": 200}
-    phi = phi_matrix(labels[parts == "test"])
+    phi = phi_of(labels[parts == "test"])
     assert test["phi"][0][1] == pytest.approx(phi[0, 1], abs=1e-6)
     assert test["phi_low"][0][1] < phi[0, 1] < test["phi_high"][0][1]
     assert test["phi"][4] == test["phi_low"][4] == [None] * 5

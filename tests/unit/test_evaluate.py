@@ -70,6 +70,9 @@ def test_metrics_and_baselines(model):
 
 def test_starting_final_improvement_iterations(model):
     found = evaluated(model)["training"]
+    assert found["iterations"] == 3  # a model that does not say what was kept kept the last
+    history = pd.read_csv(model / "history.csv")
+    found = training_progress(history, best_epoch=2)
     assert found["iterations"] == 2
     assert found["epochs"] == 3
     assert found["seconds"] == 6
@@ -78,6 +81,10 @@ def test_starting_final_improvement_iterations(model):
     assert ap["final"] == 0.8
     assert ap["improvement"] == pytest.approx(0.4)
     assert set(found["figures"]) == {"loss", "validation_macro_ap"}
+    assert found["figures"]["loss"]["improvement"] == pytest.approx(0.3)  # a loss that fell
+    # Rounded figures can be equal: the epoch that was kept is known, not guessed.
+    equal = history.assign(validation_macro_ap=0.8)
+    assert training_progress(equal, best_epoch=3)["iterations"] == 3
 
 
 def test_empty_history():

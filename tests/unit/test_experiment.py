@@ -16,12 +16,13 @@ from PIL import Image
 
 from geolatents.errors import GeolatentsError, StoreError
 from geolatents.learning.ledger import read_ledger
+from geolatents.learning.metrics import evaluate_labels, tune_thresholds
 from geolatents.olr import predict
 from geolatents.olr.agreement import correlation_matrix
 from geolatents.olr.experiment import apply_experiment, run_experiment
-from geolatents.olr.samples import read_predictions, read_sample
+from geolatents.olr.samples import ground_blocks, read_predictions, read_sample, tile_groups
 from geolatents.settings.experiments import Agreement, Experiment
-from geolatents.stores import new_store, write_strings
+from geolatents.stores import new_store, open_store, read_array, write_strings
 
 DESIGN_KEYS = {
     "mantel_r", "mantel_p", "partial_r", "partial_interval", "train_phi_r", "scene_mean_r",
@@ -114,6 +115,19 @@ def test_thresholds_change_decisions_only(folder):
     assert half["classifier"]["0"]["mantel_r"] == low["classifier"]["0"]["mantel_r"]
 
 
+@pytest.mark.parametrize("target", ["train", "all"])
+def test_quality_and_labels_are_of_the_test_part_whatever_the_target(folder, target):
+    agreement = Agreement(permutations=99, folds=0, target=target)
+    settings = Experiment(classifier="demo-classifier", agreement=agreement)
+    found, rows = run(folder, settings, siamese=False)
+    entry = found["classifier"]["0"]
+    n_test = int((read_predictions(folder / "classifier-0.zarr").part == "test").sum())
+    assert entry["n_tiles"] != n_test
+    assert entry["quality"]["n_tiles"] == n_test
+    assert sum(int(rows[0][key]) for key in ("tp", "tn", "fp", "fn")) == n_test
+    assert (entry["train_phi_rmse"] is None) == (target == "train")
+
+
 def test_published_figures_are_kept_beside(folder):
     found, _ = run(folder, experiment(published={"micro_f1": 0.65}), siamese=False)
     assert found["published"] == {"micro_f1": 0.65}
@@ -154,6 +168,27 @@ def test_groups_of_images_without_blocks(folder):
     assert alone.grouping == "tiles"
 
 
+def test_few_scenes_are_resampled_by_blocks_of_ground(folder):
+    """Two scenes cannot be left out; single tiles would give intervals that are far too narrow."""
+    predictions = read_predictions(folder / "classifier-0.zarr")
+    place = np.arange(len(predictions.ids))
+    scene = np.where(place % 25 < 12, "west", "east")
+    table = folder / "two.parquet"
+    tile_table(table, predictions.ids, place % 25, place // 25, scene=scene)
+    groups, grouping = tile_groups(table, predictions.ids)
+    assert grouping == "blocks"
+    assert 25 <= len(np.unique(groups)) <= 49
+    for name in np.unique(groups):  # neighbours stay together
+        columns, rows = place[groups == name] % 25, place[groups == name] // 25
+        assert max(np.ptp(columns), np.ptp(rows)) <= 4
+    write_split(folder / "chance.parquet", predictions.ids, predictions.part, [""] * len(place))
+    sample = read_sample(predictions, split=folder / "chance.parquet", tiles=table)
+    assert sample.grouping == "blocks"
+    line = np.stack([np.arange(40.0), np.zeros(40)], axis=1)
+    assert len(np.unique(ground_blocks(line))) == 36
+    assert set(ground_blocks(np.zeros((3, 2)))) == {"0_0"}
+
+
 def test_a_split_that_changed_is_refused(folder):
     predictions = read_predictions(folder / "classifier-0.zarr")
     part = predictions.part.copy()
@@ -164,6 +199,11 @@ def test_a_split_that_changed_is_refused(folder):
     write_split(folder / "short.parquet", predictions.ids[1:], part[1:], [""] * (len(part) - 1))
     with pytest.raises(GeolatentsError, match="not in the split"):
         read_sample(predictions, split=folder / "short.parquet")
+
+
+def other_labels(targets):
+    """Presence in the other dataset, which does not know the last class."""
+    return np.concatenate([targets[:, :7], np.zeros((len(targets), 1), np.uint8)], axis=1)
 
 
 @pytest.fixture
@@ -213,7 +253,7 @@ def test_an_experiment_on_another_dataset(folder, other, monkeypatch):
         stores=[folder / "east.zarr"],
         covers=[folder / "cover.zarr"],
         labels=folder / "labels.zarr",
-        split=folder / "split.parquet",
+        classifier=[folder / f"classifier-{s}.zarr" for s in (0, 1)],
         tiles=folder / "east.parquet",
         output=folder / "on-east" / "agreement.json",
         figure=folder / "on-east" / "agreement.png",
@@ -236,10 +276,17 @@ def test_an_experiment_on_another_dataset(folder, other, monkeypatch):
     trained = read_predictions(folder / "classifier-0.zarr")
     train = trained.targets[trained.part == "train"][:, :7]
     np.testing.assert_allclose(entry["train_phi"], correlation_matrix(train), atol=1e-12)
-    assert entry["quality"]["threshold"] == 0.5
+    assert entry["quality"]["threshold"] == "tuned"
+    own = read_predictions(folder / "classifier-1.zarr")
+    validation = own.part == "validation"
+    limits = tune_thresholds(own.targets[validation], own.scores[validation])
+    expected = evaluate_labels(other_labels(targets), scores + 0.02, limits)
+    assert entry["quality"]["macro_f1"] == pytest.approx(expected["macro_f1"])
     assert entry["quality"]["prevalence_macro_ap"] == pytest.approx(targets[:, :7].mean())
     stored = read_predictions(folder / "on-east" / "predictions.zarr")
     assert set(stored.part) == {"test"}
     np.testing.assert_allclose(stored.scores, scores + 0.015, atol=1e-6)
+    by_seed = read_array(open_store(folder / "on-east" / "predictions.zarr"), "scores_by_seed")
+    np.testing.assert_allclose(by_seed[:, 1], scores + 0.02, atol=1e-6)
     assert read_ledger(folder / "east" / "test-ledger.jsonl")[0]["part"] == "all"
     assert (folder / "on-east" / "agreement.png").stat().st_size > 10_000
