@@ -15,7 +15,11 @@ if "datasets" not in config:
     configfile: os.path.join(workflow.basedir, "config.yaml")
 
 
-PLAN = parse_or_explain(lambda: Plan(validate_config(config)))
+PLAN = parse_or_explain(
+    lambda: Plan(
+        validate_config(config, where=", ".join(map(str, workflow.configfiles)))
+    )
+)
 os.environ.setdefault(
     "GEOLATENTS_HOME", workflow.basedir
 )  # envs/*.yaml install the library from here

@@ -14,7 +14,6 @@ from importlib import resources
 
 from geolatents.errors import LabelError
 
-NO_DATA_INDEX = 0
 """Mask value of pixels without land cover; class ``i`` of a nomenclature is stored as ``i + 1``."""
 
 

@@ -77,6 +77,16 @@ def shard_samples(shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
     return max(1, -(-wanted // inner)) * inner
 
 
+def write_array(
+    group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: tuple[str, ...]
+) -> None:
+    """Write an array that is in memory, a shard at a time."""
+    array = create_array(group, name, values.shape, values.dtype, dimensions=dimensions)
+    step = shard_samples(values.shape, values.dtype)
+    for start in range(0, len(values), step):
+        array[start : start + step] = np.ascontiguousarray(values[start : start + step])
+
+
 def write_strings(group: zarr.Group, name: str, values: npt.ArrayLike, dimension: str) -> None:
     """Write a one-dimensional array of strings."""
     data = np.asarray(values, dtype=np.dtypes.StringDType())

@@ -53,6 +53,7 @@ class Plan:
             os.environ[DATA_VARIABLE] = config.data
         self._hashes = HashCache(self.root / ".state" / "hashes.json")
         self._find_files()  # what is missing is said at once
+        self._check_map_scenes()
 
     # ---- names
 
@@ -254,6 +255,26 @@ class Plan:
         return {
             name: self._files_of(name, dataset) for name, dataset in self.config.datasets.items()
         }
+
+    def _check_map_scenes(self) -> None:
+        """Scenes are known only when their files are found, so this is no matter of the settings."""
+        for name, experiment in self.config.experiments.items():
+            dataset = self.config.classifier(experiment.classifier).dataset
+            if experiment.map_scene is None:
+                continue
+            if self.config.datasets[dataset].imagery.provider == "images":
+                raise ConfigError(
+                    "images without position cannot be mapped",
+                    where=f"experiments.{name}.map_scene",
+                    fix="remove `map_scene`",
+                )
+            if experiment.map_scene not in self.scenes(dataset):
+                raise ConfigError(
+                    f"dataset {dataset!r} has no scene {experiment.map_scene!r}",
+                    where=f"experiments.{name}.map_scene",
+                    expected=f"one of {', '.join(self.scenes(dataset))}",
+                    fix="correct `map_scene`, or remove it",
+                )
 
     def _find_files(self) -> None:
         for name, dataset in self.config.datasets.items():

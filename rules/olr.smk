@@ -171,7 +171,7 @@ rule apply_experiment:
     input:
         models=classifier_models,
         labels=labels_of_experiment,
-        split=split_of_experiment,
+        classifier=classifier_predictions,
         tiles=other_tile_manifests,
         covers=other_cover_manifests,
         summary="<results>/{other}/tiles.json",

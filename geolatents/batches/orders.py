@@ -15,12 +15,12 @@ from geolatents.seeds import generator
 from geolatents.settings.batches import BatchOrder
 from geolatents.stores import (
     content_manifest,
-    create_array,
     new_store,
     open_store,
     read_array,
     read_strings,
     use_fast_codecs,
+    write_array,
     write_strings,
 )
 
@@ -97,10 +97,5 @@ def _write_order(
     use_fast_codecs()
     attributes = {"order": settings.order, "split": settings.split, "seed": settings.seed}
     with new_store(store, attributes) as group:
-        array = create_array(
-            group, "index", index.shape, np.int32, dimensions=("epoch", "step", "item")
-        )
-        step = array.shards[0] if array.shards else len(index)
-        for start in range(0, len(index), step):
-            array[start : start + step] = index[start : start + step]
+        write_array(group, "index", index, ("epoch", "step", "item"))
         write_strings(group, "ids", ids, "tile")

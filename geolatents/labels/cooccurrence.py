@@ -81,18 +81,6 @@ def cooccurrence(labels: Labels, blocks: npt.NDArray[np.str_], name: str = "") -
     }
 
 
-def phi_matrix(labels: Labels) -> Floats:
-    """Pearson correlation between binary labels (phi coefficient).
-
-    Args:
-        labels: Presence, 0 or 1, shape (tile, class).
-
-    Returns:
-        Shape (class, class); NaN in rows and columns of labels that are in all tiles or in none.
-    """
-    return phi_from_counts(joint_counts(labels), len(labels))
-
-
 def joint_counts(labels: Labels) -> npt.NDArray[np.int64]:
     """Tiles that have both labels, shape (class, class); the diagonal is each label's support."""
     values = np.asarray(labels, dtype=np.float64)  # BLAS has no integer product; exact below 2**53

@@ -22,12 +22,12 @@ from geolatents.files import write_json
 from geolatents.settings.labels import CombinedLabels, LabelSet, PrunedLabels
 from geolatents.stores import (
     content_manifest,
-    create_array,
     new_store,
     open_store,
     read_array,
     read_strings,
     use_fast_codecs,
+    write_array,
     write_strings,
 )
 
@@ -435,12 +435,7 @@ def _write_labels(labels: Labels, settings: LabelSet, store: Path) -> None:
         "classes": labels.classes,
     }
     with new_store(store, attributes) as group:
-        array = create_array(
-            group, "labels", labels.labels.shape, np.uint8, dimensions=("tile", "class")
-        )
-        step = array.shards[0] if array.shards else len(labels.ids)
-        for start in range(0, len(labels.ids), step):
-            array[start : start + step] = labels.labels[start : start + step]
+        write_array(group, "labels", labels.labels, ("tile", "class"))
         write_strings(group, "ids", labels.ids, "tile")
 
 

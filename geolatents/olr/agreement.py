@@ -102,10 +102,10 @@ def measure_agreement(sample: Sample, settings: Agreement, seed: int = 0) -> dic
 
     Returns:
         ``mantel_r, mantel_p, mantel_method, partial_r, partial_interval, train_phi_r, scene_mean_r,
-        scene_mean_rule, noise_r, reliability, column_shuffle_r, row_shuffle_r, rmse, slope,
-        sign_agreement, train_phi_sign_agreement, n_significant, significance, shifted, resampled,
-        n_groups, n_labels, n_tiles, labels, left_out`` and the matrices ``phi, train_phi,
-        correlation``.
+        scene_mean_rule, noise_r, reliability, column_shuffle_r, row_shuffle_r, rmse,
+        train_phi_rmse, slope, sign_agreement, train_phi_sign_agreement, majority_sign_agreement,
+        n_significant, significance, shifted, resampled, n_groups, n_labels, n_tiles, labels,
+        left_out`` and the matrices ``phi, train_phi, correlation``.
     """
     sample, dropped = usable_labels(sample, settings.min_positives)
     phi, train_phi = correlation_matrix(sample.targets), correlation_matrix(sample.train)
@@ -127,7 +127,9 @@ def measure_agreement(sample: Sample, settings: Agreement, seed: int = 0) -> dic
         "column_shuffle_r": column_shuffle_r(model, phi, seed),
         "row_shuffle_r": row_shuffle_r(sample.scores, phi, seed),
         "rmse": _number(np.sqrt(np.mean((x - y) ** 2))) if y.size else None,
-        "train_phi_rmse": _number(np.sqrt(np.mean((z - y) ** 2))) if y.size else None,
+        "train_phi_rmse": _number(np.sqrt(np.mean((z - y) ** 2)))
+        if y.size and sample.given_train
+        else None,
         "slope": _number(slope(x, y)),
         **sign_agreement(sample, x, y, z),
         "shifted": shifted_land(sample, settings.min_positives, seed),
@@ -495,6 +497,8 @@ def unit_means(
     centres = _sums(train_places, member, len(names)) / counts
     distance = ((places[unknown][:, None, :] - centres[None]) ** 2).sum(axis=2)
     scores[unknown] = means[distance.argmin(axis=1)]
+    if (~unknown).any():
+        return scores, "own scene, group or block where it has training tiles, else the nearest"
     return scores, "mean training labels of the nearest training block"
 
 

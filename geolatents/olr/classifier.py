@@ -14,7 +14,7 @@ import tensorflow as tf
 from geolatents.batches.loader import check_stores
 from geolatents.errors import StoreError, TrainingError
 from geolatents.files import atomic_path, read_json, write_json
-from geolatents.labels.parts import parts_of
+from geolatents.labels.parts import PARTS, parts_of
 from geolatents.labels.sets import read_labels
 from geolatents.learning import augment as augmentation
 from geolatents.learning.fit import TrainingState, adamw, fit, seed_everything, write_history
@@ -33,7 +33,6 @@ from geolatents.settings.models import Classifier
 from geolatents.stores import open_store, read_strings
 
 MONITOR = "validation_macro_ap"
-PARTS = ("train", "validation", "test")
 
 
 def check_training(
@@ -91,7 +90,6 @@ def train_classifier(
     model: Path,
     history: Path,
     predictions: Path,
-    name: str | None = None,
 ) -> None:
     """Train a classifier and score every labelled tile.
 
@@ -102,10 +100,10 @@ def train_classifier(
         labels: Label set.
         split: Split; the training part is learned, the validation part selects the best weights.
         order: Batch order.
-        model: ``model.keras`` to write: from raw tiles to probabilities, standardisation inside.
+        model: ``model.keras`` to write, in ``{name}/seed-{n}``: from raw tiles to probabilities,
+            standardisation inside.
         history: CSV to write: epoch, loss, validation_macro_ap, learning_rate, seconds.
         predictions: Zarr store to write: scores of all labelled tiles, of every part.
-        name: Name of the model; default: the folder above ``seed-{n}``.
 
     Raises:
         TrainingError: Tiles, labels, split and order do not fit together, or training diverged.
@@ -124,7 +122,7 @@ def train_classifier(
         attributes={
             "classes": tiles.classes,
             "dataset": settings.dataset,
-            "model": name or model.parent.parent.name,
+            "model": model.parent.parent.name,
             "kind": settings.kind,
             "seed": seed,
             "best_epoch": state.best_epoch,

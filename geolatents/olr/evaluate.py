@@ -22,6 +22,9 @@ Floats = npt.NDArray[np.float64]
 NO_FIGURES = ("epoch", "learning_rate", "seconds")
 """Columns of a history that are no figures of the model."""
 
+LESS_IS_BETTER = ("loss", "mse")
+"""Endings of figures that fall while a model learns."""
+
 
 def evaluate_model(
     *,
@@ -56,7 +59,9 @@ def evaluate_model(
         record_reading(ledger, what=f"metrics of {name}", rule="evaluate_model")
     features = band_statistics(stores, found.ids) if stores else None
     metrics = model_metrics(found, features, threshold, seed)
-    metrics["training"] = training_progress(pd.read_csv(history))
+    metrics["training"] = training_progress(
+        pd.read_csv(history), found.attributes.get("best_epoch")
+    )
     write_json(output, metrics)
     with atomic_path(card) as part:
         part.write_text(model_card(metrics, found, settings or {}, split), encoding="utf-8")
@@ -137,11 +142,16 @@ def best_baseline(baselines: Mapping[str, Any]) -> str:
     return max(baselines, key=quality)
 
 
-def training_progress(history: pd.DataFrame) -> dict[str, Any]:
+def training_progress(history: pd.DataFrame, best_epoch: int | None = None) -> dict[str, Any]:
     """Starting, final and improvement of each figure of a history, as in the predecessor's tables.
 
-    ``final`` is the value at the epoch whose weights were kept: the one with the best monitored
-    validation figure. ``iterations`` is the number of that epoch.
+    ``starting`` is the value of the first epoch, ``final`` that of the epoch whose weights were kept
+    and ``iterations`` its number. ``improvement`` is positive where the figure became better: of
+    losses and errors it is starting - final, of others final - starting.
+
+    Args:
+        history: ``history.csv``.
+        best_epoch: Epoch whose weights were kept, counted from 1; default: the last.
 
     Returns:
         ``iterations``, ``epochs``, ``seconds`` and ``figures.{column}`` with ``starting``,
@@ -150,7 +160,7 @@ def training_progress(history: pd.DataFrame) -> dict[str, Any]:
     columns = [name for name in history.columns if name not in NO_FIGURES]
     if history.empty or not columns:
         return {"iterations": 0, "epochs": 0, "seconds": None, "figures": {}}
-    kept = _kept_row(history, columns)
+    kept = (best_epoch or len(history)) - 1
     return {
         "iterations": kept + 1,
         "epochs": len(history),
@@ -159,19 +169,18 @@ def training_progress(history: pd.DataFrame) -> dict[str, Any]:
             name: {
                 "starting": _finite(history[name].iloc[0]),
                 "final": _finite(history[name].iloc[kept]),
-                "improvement": _finite(history[name].iloc[kept] - history[name].iloc[0]),
+                "improvement": _finite(
+                    _direction(name) * (history[name].iloc[kept] - history[name].iloc[0])
+                ),
             }
             for name in columns
         },
     }
 
 
-def _kept_row(history: pd.DataFrame, columns: Sequence[str]) -> int:
-    for wanted in ("macro_ap", "r2"):
-        for name in columns:
-            if wanted in name and history[name].notna().any():
-                return int(np.nanargmax(history[name].to_numpy(dtype=np.float64)))
-    return len(history) - 1
+def _direction(figure: str) -> int:
+    """1 where more of a figure is better, -1 where less is."""
+    return -1 if figure.endswith(LESS_IS_BETTER) else 1
 
 
 def model_card(

@@ -12,7 +12,6 @@ import pandas as pd
 
 from geolatents.errors import TrainingError
 from geolatents.files import atomic_path, write_json
-from geolatents.labels.parts import parts_of
 from geolatents.labels.sets import Labels, labels_like, read_labels
 from geolatents.learning.ledger import record_reading
 from geolatents.learning.metrics import evaluate_labels
@@ -22,7 +21,6 @@ from geolatents.olr.evaluate import decision_thresholds
 from geolatents.olr.figures import draw_agreement
 from geolatents.olr.samples import Predictions, read_predictions, read_sample, tile_groups
 from geolatents.settings.experiments import Experiment
-from geolatents.stores import create_array, new_store, use_fast_codecs, write_strings
 
 Floats = npt.NDArray[np.float64]
 PER_LABEL_COLUMNS = (
@@ -58,8 +56,8 @@ def run_experiment(
         tiles: Tile table of the dataset, for groups and positions.
         output: ``agreement.json`` to write: ``{scorer: {seed: {...}}}``.
         figure: ``agreement.png`` to write: the matrices of the first seed side by side.
-        per_label: ``per-label.csv`` to write: one row per scorer, seed and label, of the target
-            part.
+        per_label: ``per-label.csv`` to write: one row per scorer, seed and label, of the test part
+            whatever the target.
         name: Name of the experiment, for ledger and figure.
         ledger: Ledger of readings of the test part; None: not recorded.
         seed: Seed of permutations and folds.
@@ -96,7 +94,7 @@ def apply_experiment(
     stores: Sequence[Path],
     covers: Sequence[Path],
     labels: Path,
-    split: Path,
+    classifier: Sequence[Path],
     tiles: Path | None = None,
     output: Path,
     figure: Path,
@@ -119,7 +117,8 @@ def apply_experiment(
         stores: Tile stores of the other dataset.
         covers: Its cover stores.
         labels: Label set that the models were trained on.
-        split: Split of the dataset that they were trained on.
+        classifier: ``predictions.zarr`` of each seed on the dataset that it was trained on, for
+            training phi and for thresholds that were tuned there.
         tiles: Tile table of the other dataset, for groups.
         output: ``agreement.json`` to write: ``{"classifier": {seed: {...}}}``.
         figure: ``agreement.png`` to write.
@@ -135,7 +134,7 @@ def apply_experiment(
         LabelError: The other dataset knows none of the labels.
         TrainingError: The model does not fit the tiles or the labels.
     """
-    from geolatents.olr.predict import apply_model
+    from geolatents.olr.predict import apply_model, write_predictions
 
     if ledger is not None:
         record_reading(
@@ -146,30 +145,43 @@ def apply_experiment(
     scores = [apply_model(model, stores, [str(i) for i in ids], flips) for model in models]
     _check_width(scores[0], own, models[0])
     found: dict[str, dict[str, Any]] = {"classifier": {}}
-    for model_seed, values in zip(seeds, scores, strict=True):
-        sample = _sample_elsewhere(own, split, tiles, ids, targets, values)
+    for model_seed, store, values in zip(seeds, classifier, scores, strict=True):
+        trained = read_predictions(store)
+        sample = _sample_elsewhere(trained, tiles, ids, targets, values)
         result = measure_agreement(sample, settings.agreement, seed)
-        result["quality"] = _quality_elsewhere(targets, values, settings, own.codes)
+        result["quality"] = _quality_elsewhere(targets, values, settings, trained)
         found["classifier"][str(model_seed)] = result
         _log(f"{name} on {dataset}, seed {model_seed}", result)
     write_json(output, found)
     draw_agreement(
         found, [dict(item) for item in own.classes], figure, title=f"{name} applied to {dataset}"
     )
-    _write_applied(predictions, ids, targets, scores, own, dataset, name)
+    by_seed = np.stack(scores, axis=1)
+    write_predictions(
+        predictions,
+        ids=ids,
+        part=np.full(len(ids), "test"),
+        scores=by_seed.mean(axis=1),
+        targets=targets,
+        attributes={
+            "classes": own.classes, "dataset": dataset, "model": name, "kind": "classifier"
+        },
+        scores_by_seed=by_seed,
+    )  # fmt: skip
 
 
 def _one_model(
     predictions: Predictions, settings: Experiment, split: Path, tiles: Path | None, seed: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Agreement and quality of one model, and its rows of the table of labels."""
+    """Agreement with the target, quality on the test part, and rows of the table of labels."""
     target = settings.agreement.target
     sample = read_sample(predictions, split=split, tiles=tiles, target=target)
     result = measure_agreement(sample, settings.agreement, seed)
     limits = decision_thresholds(predictions, predictions.scores, settings.threshold)
-    quality = evaluate_labels(sample.targets, sample.scores, limits, predictions.codes)
-    majority = sample.train.mean(axis=0) >= 0.5
-    majority_accuracy = (sample.targets == majority).mean(axis=0)
+    test = predictions.part == "test"
+    targets = predictions.targets[test]
+    quality = evaluate_labels(targets, predictions.scores[test], limits, predictions.codes)
+    majority_accuracy = (targets == (sample.train.mean(axis=0) >= 0.5)).mean(axis=0)
     rows = [
         {
             "code": item["code"],
@@ -184,25 +196,23 @@ def _one_model(
     result["quality"] = {
         **{key: value for key, value in quality.items() if key != "per_label"},
         "threshold": settings.threshold,
-        "all_absent_accuracy": float(1 - sample.targets.mean()),
+        "all_absent_accuracy": float(1 - targets.mean()),
         "majority_accuracy": float(majority_accuracy.mean()),
     }
     return result, rows
 
 
 def _sample_elsewhere(
-    own: Labels,
-    split: Path,
+    trained: Predictions,
     tiles: Path | None,
     ids: npt.NDArray[np.str_],
     targets: npt.NDArray[np.uint8],
     scores: npt.NDArray[np.float32],
 ) -> Sample:
-    part, _ = parts_of(own.ids, split)
     groups, grouping = tile_groups(tiles, ids) if tiles is not None else (ids, "tiles")
     return Sample(
-        codes=own.codes,
-        train=own.labels[part == "train"].astype(np.float64),
+        codes=trained.codes,
+        train=trained.targets[trained.part == "train"].astype(np.float64),
         targets=targets.astype(np.float64),
         scores=scores.astype(np.float64),
         groups=groups,
@@ -215,17 +225,17 @@ def _quality_elsewhere(
     targets: npt.NDArray[np.uint8],
     scores: npt.NDArray[np.float32],
     settings: Experiment,
-    codes: Sequence[str],
+    trained: Predictions,
 ) -> dict[str, Any]:
-    """Metrics on another dataset; nothing is tuned there, so `tuned` falls back to 0.5."""
-    threshold = 0.5 if settings.threshold == "tuned" else settings.threshold
-    found = evaluate_labels(targets, scores, threshold, codes)
+    """Metrics on another dataset, with thresholds that were tuned on the own validation part."""
+    limits = decision_thresholds(trained, trained.scores, settings.threshold)
+    found = evaluate_labels(targets, scores, limits, trained.codes)
     usable = [
         row["prevalence"] for row in found["per_label"].values() if row["roc_auc"] is not None
     ]
     del found["per_label"]
     return found | {
-        "threshold": threshold,
+        "threshold": settings.threshold,
         "prevalence_macro_ap": float(np.mean(usable)) if usable else None,
         "all_absent_accuracy": float(1 - targets.mean()),
     }
@@ -240,35 +250,6 @@ def _check_width(scores: npt.NDArray[np.float32], own: Labels, model: Path) -> N
             found=f"{scores.shape[1]}",
             fix="train the model again",
         )
-
-
-def _write_applied(
-    store: Path,
-    ids: npt.NDArray[np.str_],
-    targets: npt.NDArray[np.uint8],
-    scores: Sequence[npt.NDArray[np.float32]],
-    own: Labels,
-    dataset: str,
-    name: str,
-) -> None:
-    use_fast_codecs()
-    by_seed = np.stack(scores, axis=1).astype(np.float32)
-    arrays: Mapping[str, tuple[npt.NDArray[Any], tuple[str, ...]]] = {
-        "scores": (by_seed.mean(axis=1).astype(np.float32), ("tile", "label")),
-        "targets": (targets.astype(np.uint8), ("tile", "label")),
-        "scores_by_seed": (by_seed, ("tile", "seed", "label")),
-    }
-    attributes = {
-        "classes": own.classes, "dataset": dataset, "model": name, "kind": "classifier"
-    }  # fmt: skip
-    with new_store(store, attributes) as group:
-        write_strings(group, "ids", ids, "tile")
-        write_strings(group, "part", np.full(len(ids), "test"), "tile")
-        for key, (values, dimensions) in arrays.items():
-            array = create_array(group, key, values.shape, values.dtype, dimensions=dimensions)
-            step = array.shards[0] if array.shards else len(values)
-            for start in range(0, len(values), step):
-                array[start : start + step] = np.ascontiguousarray(values[start : start + step])
 
 
 def _target_text(settings: Experiment) -> str:

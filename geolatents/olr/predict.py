@@ -16,7 +16,7 @@ from geolatents.errors import TrainingError
 from geolatents.learning.fit import read_ahead
 from geolatents.learning.networks import standardisation
 from geolatents.logs import LOG, progress
-from geolatents.stores import create_array, new_store, use_fast_codecs, write_strings
+from geolatents.stores import new_store, use_fast_codecs, write_array, write_strings
 
 Floats = npt.NDArray[np.float32]
 
@@ -166,6 +166,7 @@ def write_predictions(
     scores: Floats,
     targets: npt.NDArray[np.uint8],
     attributes: dict[str, Any],
+    scores_by_seed: Floats | None = None,
 ) -> None:
     """Write ``predictions.zarr``, from which anyone can recompute every figure.
 
@@ -176,23 +177,13 @@ def write_predictions(
         scores: ``(tile, label)`` in 0..1.
         targets: Presence ``(tile, label)``.
         attributes: At least classes, dataset, model and kind.
+        scores_by_seed: ``(tile, seed, label)`` where ``scores`` are a mean over seeds.
     """
     use_fast_codecs()
     with new_store(path, attributes) as group:
         write_strings(group, "ids", ids, "tile")
         write_strings(group, "part", part, "tile")
-        write_vectors(group, "scores", np.asarray(scores, np.float32), ("tile", "label"))
-        write_vectors(group, "targets", np.asarray(targets, np.uint8), ("tile", "label"))
-
-
-def write_vectors(
-    group: Any,
-    name: str,
-    values: npt.NDArray[Any],
-    dimensions: tuple[str, ...],
-) -> None:
-    """Write one array, a shard at a time."""
-    array = create_array(group, name, values.shape, values.dtype, dimensions=dimensions)
-    step = array.shards[0] if array.shards else len(values)
-    for start in range(0, len(values), step):
-        array[start : start + step] = np.ascontiguousarray(values[start : start + step])
+        write_array(group, "scores", np.asarray(scores, np.float32), ("tile", "label"))
+        write_array(group, "targets", np.asarray(targets, np.uint8), ("tile", "label"))
+        if scores_by_seed is not None:
+            write_array(group, "scores_by_seed", scores_by_seed, ("tile", "seed", "label"))

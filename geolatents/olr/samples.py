@@ -17,6 +17,9 @@ from geolatents.stores import open_store, read_array, read_strings
 
 BOUNDS = ["left", "bottom", "right", "top"]
 
+GROUND_BLOCKS = 36
+"""About how many square blocks of ground stand in for scenes or blocks where these are too few."""
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -77,7 +80,9 @@ def read_sample(
 ) -> Sample:
     """The sample of a comparison within one dataset.
 
-    Groups are the blocks of the split, else the groups or scenes of the tiles, else single tiles.
+    Groups are the blocks of the split, else the groups or scenes of the tiles. Where these are too
+    few to leave any out, they are smaller blocks of ground, and single tiles only where tiles have
+    no position.
 
     Args:
         predictions: Of the model, for the tiles of all parts.
@@ -110,7 +115,12 @@ def read_sample(
         None if places is None else places[train],
         None if places is None else places[compared],
     )
-    groups, grouping = resampling_groups(units[compared], grouping, predictions.ids[compared])
+    groups, grouping = resampling_groups(
+        units[compared],
+        grouping,
+        predictions.ids[compared],
+        None if places is None else places[compared],
+    )
     return Sample(
         codes=predictions.codes,
         train=predictions.targets[train].astype(np.float64),
@@ -124,26 +134,44 @@ def read_sample(
     )
 
 
-def resampling_groups(units: Strings, grouping: str, ids: Strings) -> tuple[Strings, str]:
-    """The units, or single tiles where there are too few units to draw from."""
-    if len(np.unique(units)) < MIN_GROUPS:
-        return ids, "tiles"
-    return units, grouping
+def resampling_groups(
+    units: Strings, grouping: str, ids: Strings, places: Floats | None
+) -> tuple[Strings, str]:
+    """The units; where they are too few to draw from, blocks of ground, else single tiles.
+
+    Neighbouring tiles are alike: intervals from single tiles are far too narrow, so that they are
+    the last resort.
+    """
+    if len(np.unique(units)) >= MIN_GROUPS:
+        return units, grouping
+    if places is not None and len(places):
+        blocks = ground_blocks(places)
+        if len(np.unique(blocks)) >= MIN_GROUPS:
+            return blocks, "blocks"
+    return ids, "tiles"
+
+
+def ground_blocks(places: Floats) -> Strings:
+    """Square block of ground (tile,) of each centre (tile, 2), :data:`GROUND_BLOCKS` over all."""
+    offset = places - places.min(axis=0)
+    width, height = offset.max(axis=0)
+    side = np.sqrt(width * height / GROUND_BLOCKS) or max(width, height) / GROUND_BLOCKS or 1.0
+    column_row = np.floor(offset / (side * (1 + 1e-9))).astype(np.int64)  # the far edge is inside
+    return np.array([f"{x}_{y}" for x, y in column_row.tolist()])
 
 
 def tile_groups(tiles: Path, ids: Strings) -> tuple[Strings, str]:
-    """Groups (else scenes, else the tiles themselves) of tiles, and what they are."""
-    _, groups = _places(tiles, ids)
+    """Groups (else scenes, else blocks of ground) of tiles, and what they are."""
+    places, groups = _places(tiles, ids)
     units, grouping = _units(np.full(len(ids), ""), groups)
-    return resampling_groups(units, grouping, ids)
+    return resampling_groups(units, grouping, ids, places)
 
 
 def _units(blocks: Strings, groups: dict[str, Strings]) -> tuple[Strings, str]:
-    for units, name in (
-        (blocks, "blocks"),
-        (groups.get("group"), "groups"),
-        (groups.get("scene"), "scenes"),
-    ):
+    named = {"groups": groups.get("group"), "scenes": groups.get("scene")}
+    # The blocks of a grouped split are groups or scenes.
+    same = (name for name, units in named.items() if np.array_equal(blocks, units))  # type: ignore[arg-type]
+    for name, units in {next(same, "blocks"): blocks, **named}.items():
         if units is not None and (units != "").any() and len(np.unique(units)) > 1:
             return units, name
     return np.full(len(blocks), "all"), "tiles"

@@ -52,11 +52,10 @@ from geolatents.olr.predict import (
     predict_arrays,
     scorer,
     write_predictions,
-    write_vectors,
 )
 from geolatents.seeds import derived_seed, generator
 from geolatents.settings.models import Classifier, Siamese
-from geolatents.stores import new_store, use_fast_codecs, write_strings
+from geolatents.stores import new_store, use_fast_codecs, write_array, write_strings
 
 MONITOR = "validation_r2"
 
@@ -99,7 +98,6 @@ def train_siamese(
     history: Path,
     predictions: Path,
     embeddings: Path,
-    name: str | None = None,
 ) -> None:
     """Train a Siamese network on a classifier and embed every labelled tile.
 
@@ -112,12 +110,12 @@ def train_siamese(
         labels: Label set of the classifier.
         split: Split.
         order: Batch order.
-        model: ``model.keras`` to write: from raw tiles to ``(tile, label, k)``.
+        model: ``model.keras`` to write, in ``{name}/seed-{n}``: from raw tiles to
+            ``(tile, label, k)``.
         history: CSV to write: epoch, loss, validation_mse, validation_r2, learning_rate, seconds.
         predictions: Zarr store to write; ``scores`` are the clipped lengths of the vectors. Its
             attribute ``pairs`` has mse, constant_mse, zero_mse and r2 on pairs of the test part.
         embeddings: Zarr store to write: ids and ``embeddings (tile, label, k)`` float32.
-        name: Name of the model; default: the folder above ``seed-{n}``.
 
     Raises:
         TrainingError: Teacher, tiles, labels, split and order do not fit together, there are too
@@ -140,7 +138,7 @@ def train_siamese(
         attributes={
             "classes": tiles.classes,
             "dataset": teacher_settings.dataset,
-            "model": name or model.parent.parent.name,
+            "model": model.parent.parent.name,
             "kind": settings.kind,
             "teacher": settings.teacher,
             "seed": seed,
@@ -418,4 +416,4 @@ def _write_embeddings(path: Path, tiles: LabelledTiles, vectors: Floats) -> None
     use_fast_codecs()
     with new_store(path, {"classes": tiles.classes}) as group:
         write_strings(group, "ids", tiles.ids, "tile")
-        write_vectors(group, "embeddings", vectors, ("tile", "label", "k"))
+        write_array(group, "embeddings", vectors, ("tile", "label", "k"))

@@ -201,9 +201,11 @@ def _agreement_cell(key: str, found: Mapping[str, Any]) -> str:
 
 def _notes(found: Mapping[str, Any]) -> list[str]:
     """Sentences below the table of agreement."""
+    of_tiles = found["resampled"] == "tiles"
     notes = [
         f"{found['n_labels']} labels, {found['n_tiles']} tiles. Intervals from leaving "
-        f"out {found['resampled']}, of which there are {found['n_groups']}.",
+        f"out {found['resampled']}, of which there are {found['n_groups']}"
+        + (" (too narrow where neighbouring tiles are alike)." if of_tiles else "."),
         f"Mantel test: {found['mantel_method']}.",
         f"Significant pairs: {found['n_significant']} ({found['significance']}).",
         f"Scene baseline: {found['scene_mean_rule']}.",

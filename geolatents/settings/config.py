@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,6 +71,11 @@ class Config(Section):
         for other in experiment.apply_to:
             if not _named(self.datasets, other, f"{where}.apply_to").has_cover:
                 raise ValueError(f"{where}.apply_to: the scenes of {other!r} have no `landcover`")
+            if other == self.classifier(experiment.classifier).dataset:
+                raise ValueError(
+                    f"{where}.apply_to: {other!r} holds the training tiles of "
+                    f"{experiment.classifier!r}; name other datasets"
+                )
 
     def classifier(self, name: str) -> Classifier:
         """The classifier of a model name: itself, or the teacher of a Siamese network."""
@@ -98,10 +104,10 @@ def validate_config(values: Mapping[str, Any], where: str = "config.yaml") -> Co
     try:
         return Config.model_validate(dict(values))
     except ValidationError as error:
-        problems = [_explain(item) for item in error.errors()]
+        problems = _problems(error, values)
         raise ConfigError(
             "the configuration is not valid:\n" + "\n".join(f"  - {p}" for p in problems),
-            where=where,
+            where=where or None,
             fix="see docs/reference/config.md for every key",
         ) from None
 
@@ -135,32 +141,69 @@ def _named(entries: Mapping[str, Any], name: str, where: str) -> Any:
     return entries[name]
 
 
-def _explain(item: Any) -> str:
-    place = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        key = str(item["loc"][-1])
-        near = difflib.get_close_matches(key, _field_names(Config), n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"{place}: unknown key{hint}"
-    found = "" if item["type"] == "missing" else f" (found {item['input']!r})"
-    return f"{place or 'configuration'}: {item['msg']}{found if len(found) < 120 else ''}"
+def _problems(error: ValidationError, values: Mapping[str, Any]) -> list[str]:
+    """One line per wrong key; what a value may be otherwise (`size`, `threshold`) stands in one line."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for item in error.errors():
+        found = "" if item["type"] in {"missing", "extra_forbidden"} else repr(item["input"])
+        reasons.setdefault((_place(item["loc"], values), found), []).append(_reason(item))
+    return [
+        (f"{place}: " if place else "")
+        + "; or ".join(texts)
+        + (f" (found {found})" if 0 < len(found) < 120 else "")
+        for (place, found), texts in reasons.items()
+    ]
 
 
-def _field_names(model: type[BaseModel]) -> set[str]:
-    """Field names of a section and of all sections below it."""
-    import typing
+def _place(location: Sequence[int | str], values: Mapping[str, Any]) -> str:
+    """Dotted path of keys as the user wrote them, without the tags that Pydantic puts between.
 
-    names: set[str] = set()
-    pending: list[Any] = [model]
-    seen: set[Any] = set()
-    while pending:
-        item = pending.pop()
-        if isinstance(item, type) and issubclass(item, BaseModel):
-            if item in seen:
+    A tag follows a section that has it as `kind` or `provider`, or a value that is no section.
+    """
+    keys: list[str] = []
+    here: Any = values
+    tagged = False
+    for part in location:
+        if isinstance(here, Mapping):
+            if part == "[key]" or (not tagged and part in (here.get("kind"), here.get("provider"))):
+                tagged = True
                 continue
-            seen.add(item)
-            names |= set(item.model_fields)
-            pending += [field.annotation for field in item.model_fields.values()]
+            here = here.get(part)
+        elif isinstance(here, list) and isinstance(part, int):
+            here = here[part] if part < len(here) else None
         else:
-            pending += list(typing.get_args(item))
-    return names
+            continue
+        keys.append(str(part))
+        tagged = False
+    return ".".join(keys)
+
+
+def _reason(item: Any) -> str:
+    if item["type"] == "extra_forbidden":
+        return f"unknown key; {_key_hint(item['loc'])}"
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    return str(item["msg"]).partition(", unable to parse")[0]
+
+
+def _key_hint(location: Sequence[int | str]) -> str:
+    known = _keys_at(location[:-1])
+    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"it may be one of {', '.join(sorted(known))}"
+
+
+def _keys_at(location: Sequence[int | str]) -> set[str]:
+    """Keys of the section at a place, or of all sections that could stand there."""
+    sections: list[type[BaseModel]] = [Config]
+    for part in location:
+        fields = [section.model_fields.get(str(part)) for section in sections]
+        below = [s for field in fields if field for s in _sections_in(field.annotation)]
+        sections = below or sections  # names that users choose and tags are no fields
+    return {name for section in sections for name in section.model_fields}
+
+
+def _sections_in(annotation: Any) -> list[type[BaseModel]]:
+    """Section types in an annotation such as ``dict[Name, A | B] | None``, not those below them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for item in typing.get_args(annotation) for found in _sections_in(item)]

@@ -33,6 +33,11 @@ class Dataset(Section):
         packed = self.imagery.provider == "images"
         if packed and self.landcover is not None:
             raise ValueError("image folders bring their own labels; remove `landcover`")
+        drawn = self.imagery.provider == "synthetic"
+        if self.landcover is not None and drawn != (self.landcover.source == "synthetic"):
+            raise ValueError(
+                "`source: synthetic` is the land cover of `provider: synthetic`, and of no other imagery"
+            )
         if not self.has_cover and self.labels:
             raise ValueError(
                 "labels of scenes need a `landcover`; to cut tiles only, set `labels: {}`"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -38,7 +38,7 @@ class Experiment(Section):
     siamese: Name | None = Field(
         None, description="Model name of a Siamese network on that classifier."
     )
-    threshold: float | Literal["tuned"] = Field(
+    threshold: Annotated[float, Field(ge=0, le=1)] | Literal["tuned"] = Field(
         0.5, description="Decision threshold, or `tuned` per label on validation (best F1)."
     )
     apply_to: list[Name] = Field(

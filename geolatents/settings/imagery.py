@@ -66,7 +66,9 @@ class FilesImagery(Section):
         description="CRS such as `EPSG:32636`, for files that carry none (PNG or JPEG with world file).",
     )
     nodata: float | None = Field(
-        None, description="No-data value, where the file does not state it."
+        None,
+        allow_inf_nan=False,
+        description="No-data value, where the file does not state it; NaN always is no-data and needs no entry.",
     )
     mask: ValidityMask | None = Field(None, description="Validity mask.")
     metadata: Literal["none", "planetscope"] = Field(

@@ -16,7 +16,7 @@ class Network(Section):
         "residual",
         description="`residual`: compact residual network; `olr_cnn`: the predecessor's ten convolutions, size-agnostic.",
     )
-    widths: list[int] = Field(
+    widths: list[Annotated[int, Field(ge=1)]] = Field(
         [32, 64, 128],
         min_length=1,
         description="`residual`: filters per stage; each stage after the first halves the map.",
@@ -93,7 +93,15 @@ class _Training(Section):
         description="Arithmetic of the network; bfloat16 is 2.3 times faster on recent processors.",
     )
     deterministic: bool = Field(False, description="Bitwise equal results on one platform, slower.")
-    seeds: list[int] = Field([0], min_length=1, description="One training per seed.")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [0], min_length=1, description="One training per seed."
+    )
+
+    @model_validator(mode="after")
+    def _different_seeds(self) -> _Training:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"`seeds` names a seed twice: {self.seeds}")
+        return self
 
 
 class Classifier(_Training):
@@ -138,7 +146,7 @@ class Siamese(Section):
     epochs: int = Field(5, ge=1, description="Epochs.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
     occlusion: Occlusion = Field(Occlusion(), description="Occlusion of both images of a pair.")
-    widths: list[int] = Field(
+    widths: list[Annotated[int, Field(ge=1)]] = Field(
         [32, 64, 128], min_length=1, description="Filters per convolution pair."
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(

@@ -39,4 +39,8 @@ class TileSettings(Section):
             parts = value if isinstance(value, tuple) else (value,)
             if any(part is not None and part <= 0 for part in parts):
                 raise ValueError(f"`{name}` must be positive, not {value}")
+            if self.unit == "pixels" and any(part is not None and part % 1 for part in parts):
+                raise ValueError(
+                    f"`{name}` must be whole pixels, not {value}; for metres set `unit: metres`"
+                )
         return self

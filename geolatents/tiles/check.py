@@ -268,8 +268,13 @@ def _record(
 def _band_names(
     file: Path, source: Dataset, settings: FilesImagery | None
 ) -> tuple[list[str], list[bool]]:
-    """Names of all bands of a file, and which of them are image (not alpha)."""
+    """Names of all bands of a file, and which of them are image (not alpha).
+
+    GDAL marks the fourth band of any uint8 GeoTIFF as alpha, also near infrared; a name in
+    `imagery.bands` other than alpha says that it is an image.
+    """
     alpha = [kind == ColorInterp.alpha for kind in source.colorinterp]
+    masked = settings is not None and settings.mask is not None and settings.mask.kind == "alpha"
     if settings is not None and settings.bands is not None:
         names = list(settings.bands)
         if len(names) == source.count - sum(alpha):
@@ -283,6 +288,11 @@ def _band_names(
                 found=f"{source.count} bands",
                 fix="correct `imagery.bands`: one name for each band of the file, in file order",
             )
+        if not masked:
+            alpha = [
+                is_alpha and name.lower() == "alpha"
+                for is_alpha, name in zip(alpha, names, strict=True)
+            ]
     else:
         names = _own_names(source)
     if len(set(names)) != len(names):
@@ -423,10 +433,14 @@ def _acquired(source: Dataset, settings: FilesImagery | None) -> str | None:
 
 
 def _file_warnings(source: Dataset, imagery: FilesImagery | SyntheticImagery) -> Iterator[str]:
-    masked = isinstance(imagery, FilesImagery) and imagery.mask is not None
-    if ColorInterp.alpha in source.colorinterp and not masked:
-        name = Path(source.name).name
-        yield f"the alpha band of {name} is not used; set `imagery.mask.kind: alpha` to use it"
+    settings = imagery if isinstance(imagery, FilesImagery) else None
+    masked = settings is not None and settings.mask is not None
+    name = Path(source.name)
+    if not masked and not all(_band_names(name, source, settings)[1]):
+        yield (
+            f"the alpha band of {name.name} is not used; set `imagery.mask.kind: alpha` to use it as mask, "
+            "or give it another name in `imagery.bands` if it is an image"
+        )
 
 
 def _no_tiles(reader: SceneReader, tiles: TileSettings) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.enums import ColorInterp
 from scene_data import TRANSFORM, imagery, pixels, write
 
 from geolatents.errors import NoTilesError, SceneError
@@ -265,3 +266,16 @@ def test_a_scene_without_tiles_needs_another_one_with_tiles(tmp_path) -> None:
     check_scene("small", small, imagery, settings, tmp_path / "c.json", {"large": large})
     with pytest.raises(NoTilesError, match="no scene leaves a tile"):
         check_scene("small", small, imagery, settings, tmp_path / "c.json", {"again": small})
+
+
+def test_a_named_fourth_band_is_an_image_though_gdal_calls_it_alpha(tmp_path):
+    path = write(tmp_path / "s1.tif", pixels(bands=4, dtype="uint8"))
+    with rasterio.open(path) as file:
+        assert file.colorinterp[3] == ColorInterp.alpha
+    values = json.loads(check(path, bands=["red", "green", "blue", "nir"]).read_text())
+    assert values["record"]["bands"] == ["red", "green", "blue", "nir"]
+    assert values["warnings"] == []
+    called = json.loads(check(path, bands=["red", "green", "blue", "alpha"]).read_text())
+    assert called["record"]["bands"] == ["red", "green", "blue"]
+    masked = check(path, bands=["red", "green", "blue", "nir"], mask=ValidityMask(kind="alpha"))
+    assert json.loads(masked.read_text())["record"]["bands"] == ["red", "green", "blue"]

@@ -82,6 +82,56 @@ def test_wrong_references_and_names(change: dict, message: str) -> None:
         validate_config(minimal() | change)
 
 
+FILES = {"provider": "files", "files": ["a.tif"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        ("datasets/demo/imagery", FILES | {"bands": "blue"},
+         "datasets.demo.imagery.bands: Input should be a valid list (found 'blue')"),
+        ("datasets/demo/imagery", FILES | {"files": [1]},
+         "datasets.demo.imagery.files.0: Input should be a valid string (found 1)"),
+        ("datasets/demo/tiles", {"size": "big"},
+         "datasets.demo.tiles.size: Input should be a valid integer; or Input should be a valid number;"
+         " or Input should be a valid tuple (found 'big')"),
+        ("datasets/demo/tiles", {"size": [48, 20.5]},
+         "datasets.demo.tiles: `size` must be whole pixels, not (48.0, 20.5); for metres set `unit: metres`"),
+        ("datasets/demo/labels", {"standard": {"kind": "standard", "min_cover": 2}},
+         "datasets.demo.labels.standard.min_cover: Input should be less than or equal to 1 (found 2)"),
+        ("datasets/tiles", {"imagery": FILES, "labels": {}},
+         "datasets.tiles: 'tiles' is a reserved word; choose another name (found 'tiles')"),
+        ("dataset", {}, "dataset: unknown key; did you mean 'datasets'?"),
+        ("datasets/demo/tiles", {"xyz": 1},
+         "datasets.demo.tiles.xyz: unknown key; it may be one of edges, min_valid, resolution, size, stride, unit"),
+        ("datasets/demo/imagery", FILES,
+         "datasets.demo: `source: synthetic` is the land cover of `provider: synthetic`, and of no other imagery"),
+        ("models/demo-classifier/seeds", [-1],
+         "models.demo-classifier.seeds.0: Input should be greater than or equal to 0 (found -1)"),
+        ("models/demo-classifier/seeds", [0, 0],
+         "models.demo-classifier: `seeds` names a seed twice: [0, 0]"),
+        ("models/demo-classifier/network", {"widths": [0]},
+         "models.demo-classifier.network.widths.0: Input should be greater than or equal to 1 (found 0)"),
+        ("experiments/first/threshold", 1.5,
+         "experiments.first.threshold: Input should be less than or equal to 1; or Input should be 'tuned' (found 1.5)"),
+        ("experiments/first/apply_to", ["demo"],
+         "experiments.first.apply_to: 'demo' holds the training tiles of 'demo-classifier'; name other datasets"),
+    ],
+)  # fmt: skip
+def test_a_message_names_the_keys_that_the_user_wrote(path: str, value: object, line: str) -> None:
+    values = minimal()
+    *parents, last = path.split("/")
+    section: dict = values
+    for key in parents:
+        section = section[key]
+    section[last] = value
+    with pytest.raises(ConfigError) as error:
+        validate_config(values)
+    assert any(text.startswith(f"  - {line}") for text in str(error.value).splitlines()), (
+        error.value
+    )
+
+
 def test_spatial_split_without_positions_is_an_error() -> None:
     values = minimal()
     values["datasets"]["demo"]["imagery"] = {

@@ -19,7 +19,8 @@ def model(tmp_path):
     part = parts_of_blocks(blocks)
     part[:3] = "buffer"
     ids = [f"north-{i % 25}-{i // 25}" for i in range(len(targets))]
-    write_predictions(tmp_path / "predictions.zarr", targets, scores, part, ids)
+    store = tmp_path / "predictions.zarr"
+    write_predictions(store, targets, scores, part, ids, best_epoch=2)
     statistics = 500 + 300 * targets[:, :4].astype(float)
     columns, rows = np.arange(len(ids)) % 25, np.arange(len(ids)) // 25
     write_tiles(tmp_path / "north.zarr", ids, statistics, columns, rows)
@@ -70,9 +71,6 @@ def test_metrics_and_baselines(model):
 
 def test_starting_final_improvement_iterations(model):
     found = evaluated(model)["training"]
-    assert found["iterations"] == 3  # a model that does not say what was kept kept the last
-    history = pd.read_csv(model / "history.csv")
-    found = training_progress(history, best_epoch=2)
     assert found["iterations"] == 2
     assert found["epochs"] == 3
     assert found["seconds"] == 6
@@ -83,7 +81,7 @@ def test_starting_final_improvement_iterations(model):
     assert set(found["figures"]) == {"loss", "validation_macro_ap"}
     assert found["figures"]["loss"]["improvement"] == pytest.approx(0.3)  # a loss that fell
     # Rounded figures can be equal: the epoch that was kept is known, not guessed.
-    equal = history.assign(validation_macro_ap=0.8)
+    equal = pd.read_csv(model / "history.csv").assign(validation_macro_ap=0.8)
     assert training_progress(equal, best_epoch=3)["iterations"] == 3
 
 

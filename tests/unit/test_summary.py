@@ -1,14 +1,17 @@
 import json
+import shutil
 
 import pandas as pd
 import pytest
 from olr_data import build_results
 
 from geolatents.errors import StoreError
+from geolatents.files import read_json, write_json
 from geolatents.report.summary import (
     COLUMNS,
     entries_text,
     experiment_entries,
+    experiment_rows,
     format_table,
     read_entries,
     summarise,
@@ -44,6 +47,22 @@ def test_one_row_per_seed_beside_its_baselines(results):
     assert row.siamese_pairs_r2 == 0.7
     assert row.on_other_mantel_r == pytest.approx(found["mantel_r"])
     assert row.on_other_train_phi_r == pytest.approx(found["train_phi_r"])
+
+
+def test_decisions_are_those_of_the_experiments_threshold(results, tmp_path):
+    root, entry = results
+    experiments = tmp_path / "demo" / "experiments"
+    shutil.copytree(root / "demo" / "experiments", experiments)
+    (tmp_path / "demo" / "models").symlink_to(root / "demo" / "models")
+    content = read_json(experiments / "demo" / "agreement.json")
+    quality = {"threshold": 0.2, "micro_f1": 0.1, "macro_f1": 0.2, "accuracy": 0.3, "mcc": 0.4}
+    for found in content["classifier"].values():
+        found["quality"] |= quality
+    write_json(experiments / "demo" / "agreement.json", content)
+    row = next(experiment_rows(entry, tmp_path))
+    assert row["threshold"] == 0.2
+    for name in ("micro_f1", "macro_f1", "accuracy", "mcc"):
+        assert row[f"test_{name}"] == quality[name]
 
 
 def test_the_terminal_table_is_aligned_and_short(results):

@@ -13,7 +13,7 @@ with rule_log(snakemake):
         stores=stores(snakemake.input.tiles),
         covers=stores(snakemake.input.covers),
         labels=store_of(Path(snakemake.input.labels)),
-        split=Path(snakemake.input.split).with_suffix(".parquet"),
+        classifier=paths(snakemake.input.classifier),
         tiles=Path(snakemake.input.summary).with_suffix(".parquet"),
         output=Path(snakemake.output.agreement),
         figure=Path(snakemake.output.figure),
