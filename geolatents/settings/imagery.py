@@ -45,6 +45,12 @@ class ValidityMask(Section):
         None, description="Usable values; default for `scl`: 2, 4, 5, 6, 7, 11."
     )
 
+    @model_validator(mode="after")
+    def _values_given(self) -> ValidityMask:
+        if self.kind == "values" and not self.usable:
+            raise ValueError("`usable` is needed for `kind: values`")
+        return self
+
 
 class FilesImagery(Section):
     """Georeferenced images on disk: GeoTIFF or COG, JPEG2000, PNG or JPEG with world file."""

@@ -90,6 +90,8 @@ FILES = {"provider": "files", "files": ["a.tif"]}
     [
         ("datasets/demo/imagery", FILES | {"bands": "blue"},
          "datasets.demo.imagery.bands: Input should be a valid list (found 'blue')"),
+        ("datasets/demo/imagery", FILES | {"mask": {"kind": "values", "band": "cloud"}},
+         "datasets.demo.imagery.mask: `usable` is needed for `kind: values`"),
         ("datasets/demo/imagery", FILES | {"files": [1]},
          "datasets.demo.imagery.files.0: Input should be a valid string (found 1)"),
         ("datasets/demo/tiles", {"size": "big"},
