@@ -5,7 +5,8 @@ import os
 from snakemake.utils import min_version
 
 from geolatents.settings.config import validate_config
-from geolatents.workflow import Plan, code, parse_or_explain, pattern, print_summary
+from geolatents.plan import Plan, pattern
+from geolatents.workflow import code, parse_or_explain, print_summary
 
 min_version("9.20")
 

@@ -8,8 +8,8 @@ import pytest
 
 from geolatents.errors import ConfigError
 from geolatents.paths import DATA_VARIABLE
+from geolatents.plan import Plan
 from geolatents.settings.config import load_config
-from geolatents.workflow import Plan
 from tests.makers import make_config, make_landcover, make_scene
 
 

@@ -1,0 +1,350 @@
+"""The plan of a configuration: names, paths, targets and parameters of everything that it asks for."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+from geolatents.acquire.files import scene_files, sidecars
+from geolatents.acquire.landcover import landcover_files
+from geolatents.acquire.synthetic.names import scene_names
+from geolatents.errors import ConfigError, GeolatentsError, SceneError
+from geolatents.files import canonical_json, read_json, sha256_file, write_json
+from geolatents.labels.sets import find_mapping
+from geolatents.paths import DATA_VARIABLE, data_root
+from geolatents.settings.base import NO_SECTION, Section
+from geolatents.settings.config import Config
+from geolatents.settings.dataset import Dataset
+from geolatents.settings.experiments import Experiment
+
+PACKED = "images"
+"""Name of the one tile store of a packed image folder."""
+
+NOTHING = r"(?!)"
+"""A regular expression that no name matches."""
+
+
+class Plan:
+    """Names and paths of everything that a configuration asks for.
+
+    Args:
+        config: The validated configuration.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.root = Path(config.results)
+        if config.data is not None:
+            os.environ[DATA_VARIABLE] = config.data
+        self._hashes = HashCache(self.root / ".state" / "hashes.json")
+        self._find_files()  # what is missing is said at once
+        self._check_map_scenes()
+
+    # ---- names
+
+    def datasets(self, *providers: str) -> list[str]:
+        """Datasets, or those of the given providers."""
+        return [
+            name
+            for name, dataset in self.config.datasets.items()
+            if not providers or dataset.imagery.provider in providers
+        ]
+
+    def models(self, kind: str) -> list[str]:
+        """Models of a kind."""
+        return [name for name, model in self.config.models.items() if model.kind == kind]
+
+    def covered(self, dataset: str) -> list[str]:
+        """Scenes of a dataset that have cover: all, or none without land cover."""
+        return self.scenes(dataset) if self.config.datasets[dataset].has_cover else []
+
+    def scenes(self, dataset: str) -> list[str]:
+        """Scenes of a dataset, in a fixed order; a packed image folder is one scene."""
+        return list(self._scene_files[dataset])
+
+    def order(self, dataset: str, model: str) -> str:
+        """Batch order of a model."""
+        return self.config.classifier(model).batches
+
+    def split(self, dataset: str, model: str) -> str:
+        """Split of a model."""
+        return self.config.datasets[dataset].batches[self.order(dataset, model)].split
+
+    def experiment(self, wildcards: Any) -> Experiment:
+        """The experiment of a job."""
+        return self.config.experiments[wildcards.experiment]
+
+    def seeds(self, model: str) -> list[int]:
+        """Seeds of a model."""
+        return self.config.classifier(model).seeds
+
+    def names(self, kind: str) -> set[str]:
+        """All names of a kind (``scenes``, ``labels``, ``splits``, ``batches``) over all datasets."""
+        if kind == "scenes":
+            return {scene for dataset in self.config.datasets for scene in self.scenes(dataset)}
+        return {name for item in self.config.datasets.values() for name in getattr(item, kind)}
+
+    # ---- targets
+
+    def targets(self, *stages: str) -> list[str]:
+        """Paths of everything that the given stages leave behind."""
+        return [
+            f"{self.root}/{path}"
+            for stage in stages
+            for path in getattr(self, f"_{stage}_targets")()
+        ]
+
+    def _tiles_targets(self) -> Iterator[str]:
+        for dataset in self.config.datasets:
+            yield from (f"{dataset}/tiles/{scene}.json" for scene in self.scenes(dataset))
+
+    def _index_targets(self) -> Iterator[str]:
+        yield from (f"{dataset}/tiles.json" for dataset in self.config.datasets)
+
+    def _labels_targets(self) -> Iterator[str]:
+        for name, dataset in self.config.datasets.items():
+            for labels in dataset.labels:
+                yield f"{name}/labels/{labels}.json"
+                yield from (
+                    f"{name}/labels/{labels}/cooccurrence-{split}.json" for split in dataset.splits
+                )
+
+    def _batches_targets(self) -> Iterator[str]:
+        for name, dataset in self.config.datasets.items():
+            yield from (f"{name}/splits/{split}.json" for split in dataset.splits)
+            for order in dataset.batches:
+                yield f"{name}/batches/{order}.json"
+                yield from (
+                    f"{name}/batches/{order}/{labels}-counts.csv" for labels in dataset.labels
+                )
+
+    def _olr_targets(self) -> Iterator[str]:
+        for model in self.config.models:
+            yield from (f"{folder}/metrics.json" for folder in self._model_folders(model))
+        for name, experiment in self.config.experiments.items():
+            folder = self.experiment_folder(name)
+            yield f"{folder}/agreement.json"
+            yield from (f"{folder}/on-{other}/agreement.json" for other in experiment.apply_to)
+            if experiment.map_scene:
+                yield f"{folder}/map.tif"
+
+    def _report_targets(self) -> Iterator[str]:
+        yield "summary.csv"
+        yield "report/index.html"
+
+    def experiment_folder(self, experiment: str) -> str:
+        """Folder of an experiment below the results root."""
+        dataset = self.config.classifier(self.config.experiments[experiment].classifier).dataset
+        return f"{dataset}/experiments/{experiment}"
+
+    def experiment_paths(self, name: str) -> list[str]:
+        """Paths of a file of every experiment, on its own dataset and on those that it is applied to."""
+        found = []
+        for experiment, settings in self.config.experiments.items():
+            folder = f"{self.root}/{self.experiment_folder(experiment)}"
+            found.append(f"{folder}/{name}")
+            found += [f"{folder}/on-{other}/{name}" for other in settings.apply_to]
+        return found
+
+    def metrics(self) -> list[str]:
+        """Paths of the metrics of all models."""
+        return [
+            f"{self.root}/{folder}/metrics.json"
+            for model in self.config.models
+            for folder in self._model_folders(model)
+        ]
+
+    def entries(self) -> str:
+        """What the report says of which experiments, as a param."""
+        from geolatents.report.summary import entries_text, experiment_entries
+
+        return entries_text(experiment_entries(self.config))
+
+    def _model_folders(self, model: str) -> list[str]:
+        dataset = self.config.classifier(model).dataset
+        return [f"{dataset}/models/{model}/seed-{seed}" for seed in self.seeds(model)]
+
+    # ---- files
+
+    def is_drawn(self, dataset: str) -> bool:
+        """Whether scenes and land cover are made by the workflow itself."""
+        return self.config.datasets[dataset].imagery.provider == "synthetic"
+
+    def scene_file(self, dataset: str, scene: str) -> Path:
+        """The raster of a scene."""
+        return self._scene_files[dataset][scene]
+
+    def landcover_files(self, dataset: str) -> list[Path]:
+        """Files of a dataset's land-cover layer."""
+        landcover = self._landcover(dataset)
+        if landcover.source == "synthetic":
+            return [self.root / dataset / "source" / "landcover.parquet"]
+        return landcover_files(landcover, data_root())
+
+    def landcover_sources(self, dataset: str) -> list[Path]:
+        """Files of a land-cover layer and those that belong to them (index, world file)."""
+        return with_siblings(self.landcover_files(dataset))
+
+    def source_hash(self, files: Iterable[Path]) -> str:
+        """Content of foreign files; each is read again only when its size or clock has changed."""
+        return canonical_json({path.name: self._hashes.of(path) for path in files})
+
+    def scene_sources(self, dataset: str, scene: str) -> list[Path]:
+        """A scene's raster and the foreign files that belong to it (mask, metadata, world file)."""
+        imagery = self.config.datasets[dataset].imagery
+        file = self.scene_file(dataset, scene)
+        return [file, *sidecars(file, imagery)] if imagery.provider == "files" else [file]
+
+    def image_sources(self, dataset: str) -> list[Path]:
+        """An image folder's archive (or folder) and label table; of the layout `legacy` every file.
+
+        The listing of a folder, by names and sizes, does not show a changed array of equal shape.
+        """
+        imagery = self.config.datasets[dataset].imagery
+        if imagery.provider != "images":
+            raise ConfigError(f"dataset {dataset!r} is no image folder")
+        images = [data_root() / imagery.images]
+        if imagery.layout == "legacy" and images[0].is_dir():
+            images = sorted(p for p in images[0].rglob("*") if p.suffix in {".npy", ".txt"})
+        return [*images, *([data_root() / imagery.table] if imagery.table else [])]
+
+    def mapping_sources(self, dataset: str, labels: str) -> list[Path]:
+        """The mapping file of a combined label set."""
+        settings = self.config.datasets[dataset].labels[labels]
+        return [find_mapping(settings.mapping, data_root())] if settings.kind == "combined" else []
+
+    def split_sources(self, dataset: str, split: str) -> list[Path]:
+        """The file of a listed split."""
+        settings = self.config.datasets[dataset].splits[split]
+        return [data_root() / settings.file] if settings.kind == "listed" else []
+
+    # ---- parameters
+
+    def section(self, path: str, leave_out: Iterable[str] = ()) -> str:
+        """Canonical JSON of one section of the configuration, such as ``datasets/demo/tiles``."""
+        value: Any = self.config
+        for key in path.split("/"):
+            value = value[key] if isinstance(value, Mapping) else getattr(value, key)
+        if value is None:
+            return NO_SECTION
+        if not isinstance(value, Section):
+            raise ConfigError(f"{path} is no section")
+        fields = type(value).model_fields
+        dropped = {name: fields[name].default for name in leave_out if name in fields}
+        return value.model_copy(update=dropped).canonical()
+
+    # ---- inside
+
+    @cached_property
+    def _scene_files(self) -> dict[str, dict[str, Path]]:
+        return {
+            name: self._files_of(name, dataset) for name, dataset in self.config.datasets.items()
+        }
+
+    def _check_map_scenes(self) -> None:
+        """Scenes are known only when their files are found, so this is no matter of the settings."""
+        for name, experiment in self.config.experiments.items():
+            dataset = self.config.classifier(experiment.classifier).dataset
+            if experiment.map_scene is None:
+                continue
+            if self.config.datasets[dataset].imagery.provider == "images":
+                raise ConfigError(
+                    "images without position cannot be mapped",
+                    where=f"experiments.{name}.map_scene",
+                    fix="remove `map_scene`",
+                )
+            if experiment.map_scene not in self.scenes(dataset):
+                raise ConfigError(
+                    f"dataset {dataset!r} has no scene {experiment.map_scene!r}",
+                    where=f"experiments.{name}.map_scene",
+                    expected=f"one of {', '.join(self.scenes(dataset))}",
+                    fix="correct `map_scene`, or remove it",
+                )
+
+    def _find_files(self) -> None:
+        for name, dataset in self.config.datasets.items():
+            self.scenes(name)
+            if dataset.landcover is not None:
+                self.landcover_files(name)
+            if dataset.imagery.provider == "images":
+                _require_files(self.image_sources(name), f"datasets.{name}.imagery")
+            for labels in dataset.labels:
+                self.mapping_sources(name, labels)
+            for split in dataset.splits:
+                _require_files(self.split_sources(name, split), f"datasets.{name}.splits.{split}")
+
+    def _files_of(self, name: str, dataset: Dataset) -> dict[str, Path]:
+        imagery = dataset.imagery
+        if imagery.provider == "images":
+            return {PACKED: data_root() / imagery.images}
+        if imagery.provider == "files":
+            return scene_files(imagery, data_root())
+        return {s: self.root / name / "scenes" / f"{s}.tif" for s in scene_names(imagery)}
+
+    def _landcover(self, dataset: str) -> Any:
+        landcover = self.config.datasets[dataset].landcover
+        if landcover is None:
+            raise ConfigError(f"dataset {dataset!r} has no land cover")
+        return landcover
+
+
+class HashCache:
+    """Content hashes of foreign files, kept by path, size and clock, so that parsing stays quick.
+
+    A touched file is hashed again and found equal; so a clock alone reruns nothing.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._known: dict[str, list[Any]] = {}
+        if file.exists():
+            try:
+                self._known = read_json(file)
+            except GeolatentsError:
+                self._known = {}  # it is only a cache
+
+    def of(self, path: Path) -> str:
+        """Content hash of a file, of the listing of a folder, or a word where there is none yet."""
+        if path.is_dir():
+            listing = sorted(
+                (p.relative_to(path).as_posix(), p.stat().st_size) for p in path.rglob("*")
+            )
+            return canonical_json(listing)
+        if not path.exists():
+            return "missing"
+        stat = path.stat()
+        key, state = path.resolve().as_posix(), [stat.st_size, stat.st_mtime_ns]
+        known = self._known.get(key)
+        if known is None or known[:2] != state:
+            known = self._known[key] = [*state, sha256_file(path)]
+            write_json(self.file, self._known)
+        return str(known[2])
+
+
+def _require_files(files: Iterable[Path], where: str) -> None:
+    for file in files:
+        if not file.exists():
+            raise SceneError(
+                "a file of the configuration is missing",
+                where=where,
+                expected=file.resolve(),
+                found="no such file" if data_root().is_dir() else f"no folder {data_root()}",
+                fix="correct its path, or name the data folder with `data:` or GEOLATENTS_DATA",
+            )
+
+
+def pattern(names: Iterable[str]) -> str:
+    """Wildcard constraint that matches exactly the given names."""
+    return "|".join(re.escape(name) for name in sorted(names)) or NOTHING
+
+
+def with_siblings(files: Iterable[Path]) -> list[Path]:
+    """Files and those beside them that differ only in their ending."""
+    return sorted(
+        {found for file in files for found in [file, *file.parent.glob(f"{escape(file.stem)}.*")]}
+    )
