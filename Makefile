@@ -36,7 +36,7 @@ format: $(READY) ## Put code into its form
 generate: $(READY) ## Write everything that is generated: schema, reference, environments
 	$(BIN)/python -m tools.generate
 
-lock: ## Resolve the dependencies anew
+lock: $(READY) ## Resolve the dependencies anew
 	$(BIN)/uv pip compile pyproject.toml --extra cpu --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--quiet --output-file requirements.lock $(LOCK_OPTIONS)
