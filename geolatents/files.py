@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -74,6 +75,18 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def read_rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Columns of a CSV with a header, and its rows with their line numbers.
+
+    Raises:
+        OSError, UnicodeDecodeError: The file cannot be read; the caller knows what it is for.
+    """
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        columns = list(reader.fieldnames or [])
+        return columns, [(reader.line_num, dict(row)) for row in reader]
 
 
 def sha256_file(path: Path) -> str:

@@ -17,6 +17,7 @@ from geolatents.errors import ConfigError, GeolatentsError, SceneError
 from geolatents.files import canonical_json, read_json, sha256_file, write_json
 from geolatents.labels.sets import find_mapping
 from geolatents.paths import DATA_VARIABLE, data_root
+from geolatents.report.entries import entries_text, experiment_entries
 from geolatents.settings.base import NO_SECTION, Section
 from geolatents.settings.config import Config
 from geolatents.settings.dataset import Dataset
@@ -161,8 +162,6 @@ class Plan:
 
     def entries(self) -> str:
         """What the report says of which experiments, as a param."""
-        from geolatents.report.summary import entries_text, experiment_entries
-
         return entries_text(experiment_entries(self.config))
 
     def _model_folders(self, model: str) -> list[str]:

@@ -62,7 +62,7 @@ def paths(items: Iterable[str | Path]) -> list[Path]:
 
 def stores(manifests: Iterable[str]) -> list[Path]:
     """Zarr stores of the given manifests."""
-    return [Path(item).with_suffix(".zarr") for item in manifests]
+    return [store_of(Path(item)) for item in manifests]
 
 
 def optional_path(items: Iterable[str | Path]) -> Path | None:

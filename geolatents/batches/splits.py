@@ -7,7 +7,6 @@ hashes of blocks, groups or tile ids.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from geolatents.errors import SplitError
-from geolatents.files import Json, atomic_path, write_json
+from geolatents.files import Json, atomic_path, read_rows, write_json
 from geolatents.labels.parts import BUFFER, PARTS
 from geolatents.labels.sets import presence, read_covers
 from geolatents.logs import LOG
@@ -397,10 +396,7 @@ def _listed(settings: ListedSplit, tiles: pd.DataFrame, root: Path) -> Assignmen
 def _read_list(settings: ListedSplit, file: Path) -> dict[str, str]:
     """Part by tile id."""
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = reader.fieldnames or []
-            rows = [(reader.line_num, dict(row)) for row in reader]
+        columns, rows = read_rows(file)
     except (OSError, UnicodeDecodeError) as error:
         raise SplitError("list of parts cannot be read", where=file, found=error) from None
     for column in (settings.id_column, settings.part_column):

@@ -6,7 +6,6 @@ classes they keep: all that occur, those that occur often enough, or groups from
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geolatents.errors import LabelError
-from geolatents.files import write_json
+from geolatents.files import read_rows, write_json
 from geolatents.settings.labels import CombinedLabels, LabelSet, PrunedLabels
 from geolatents.stores import (
     content_manifest,
@@ -331,10 +330,7 @@ def read_mapping(file: Path, codes: Iterable[str]) -> dict[str, str]:
 
 def _mapping_rows(file: Path) -> list[tuple[int, str, str]]:
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = reader.fieldnames or []
-            rows = [(reader.line_num, dict(row)) for row in reader]
+        columns, rows = read_rows(file)
     except (OSError, UnicodeDecodeError) as error:
         raise LabelError("label mapping cannot be read", where=file, found=error) from None
     missing = {"code", "group"} - set(columns)

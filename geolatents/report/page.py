@@ -15,8 +15,8 @@ from geolatents import __version__
 from geolatents.files import atomic_path, read_json
 from geolatents.provenance import provenance_path
 from geolatents.report.datasets import dataset_section
+from geolatents.report.entries import ExperimentEntry
 from geolatents.report.images import embedded, embedded_map
-from geolatents.report.summary import ExperimentEntry
 
 SPACE = "\u00a0"
 """No line breaks between a number and its unit."""

@@ -123,7 +123,7 @@ def build_results(root: Path):
     from geolatents.olr.experiment import run_experiment
     from geolatents.olr.maps import tile_raster, write_map
     from geolatents.provenance import recorded
-    from geolatents.report.summary import ExperimentEntry
+    from geolatents.report.entries import ExperimentEntry
     from geolatents.settings.experiments import Agreement, Experiment
 
     data = root / "demo"

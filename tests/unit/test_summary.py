@@ -7,15 +7,8 @@ from olr_data import build_results
 
 from geolatents.errors import StoreError
 from geolatents.files import read_json, write_json
-from geolatents.report.summary import (
-    COLUMNS,
-    entries_text,
-    experiment_entries,
-    experiment_rows,
-    format_table,
-    read_entries,
-    summarise,
-)
+from geolatents.report.entries import entries_text, experiment_entries, read_entries
+from geolatents.report.summary import COLUMNS, experiment_rows, format_table, summarise
 from geolatents.settings.config import Config
 
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from geolatents.report.summary import read_entries, summarise
+from geolatents.report.entries import read_entries
+from geolatents.report.summary import summarise
 from geolatents.workflow import rule_log
 
 with rule_log(snakemake):

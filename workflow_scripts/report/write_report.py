@@ -1,7 +1,7 @@
 from pathlib import Path
 
+from geolatents.report.entries import read_entries
 from geolatents.report.page import write_report
-from geolatents.report.summary import read_entries
 from geolatents.workflow import rule_log
 
 with rule_log(snakemake):

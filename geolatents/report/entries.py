@@ -1,0 +1,66 @@
+"""What the report needs to know of each experiment; cheap to import, since the Snakefile does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from geolatents.files import canonical_json
+from geolatents.settings.base import Name, Section
+from geolatents.settings.config import Config
+
+
+class ExperimentEntry(Section):
+    """Names that lead to all files of an experiment."""
+
+    name: Name = Field(description="Experiment.")
+    dataset: Name = Field(description="Dataset that the models were trained on.")
+    labels: Name = Field(description="Label set of the models.")
+    split: Name = Field(description="Split of the models.")
+    classifier: Name = Field(description="Model name of the classifier.")
+    siamese: Name | None = Field(None, description="Model name of the Siamese network.")
+    seeds: list[int] = Field(description="Seeds of the models.")
+    apply_to: list[Name] = Field([], description="Other datasets.")
+    map_scene: Name | None = Field(None, description="Mapped scene.")
+
+    def folder(self, root: Path) -> Path:
+        """Folder of the experiment."""
+        return root / self.dataset / "experiments" / self.name
+
+    def model_folder(self, root: Path, model: str, seed: int) -> Path:
+        """Folder of a trained model."""
+        return root / self.dataset / "models" / model / f"seed-{seed}"
+
+
+def experiment_entries(config: Config) -> list[ExperimentEntry]:
+    """Entries of all experiments of a configuration."""
+    entries = []
+    for name, experiment in config.experiments.items():
+        model = config.classifier(experiment.classifier)
+        entries.append(
+            ExperimentEntry(
+                name=name,
+                dataset=model.dataset,
+                labels=model.labels,
+                split=config.datasets[model.dataset].batches[model.batches].split,
+                classifier=experiment.classifier,
+                siamese=experiment.siamese,
+                seeds=model.seeds,
+                apply_to=experiment.apply_to,
+                map_scene=experiment.map_scene,
+            )
+        )
+    return entries
+
+
+def entries_text(entries: Sequence[ExperimentEntry]) -> str:
+    """Entries as one canonical JSON string, for a rule's params."""
+    return canonical_json([entry.model_dump(mode="json") for entry in entries])
+
+
+def read_entries(text: str) -> list[ExperimentEntry]:
+    """The inverse of :func:`entries_text`."""
+    return [ExperimentEntry.model_validate(item) for item in json.loads(text)]
