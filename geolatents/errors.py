@@ -69,3 +69,11 @@ class StoreError(GeolatentsError):
 
 class TrainingError(GeolatentsError):
     """A model cannot be trained or applied."""
+
+
+class FetchError(GeolatentsError):
+    """Something cannot be downloaded, or is not what it should be."""
+
+
+class AccessError(FetchError):
+    """A service refuses access, or a key for it is missing."""

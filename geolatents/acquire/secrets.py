@@ -1,0 +1,100 @@
+"""Keys and tokens: found in the environment or a netrc file, sent to one host, and never shown."""
+
+from __future__ import annotations
+
+import netrc
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, quote_plus, urlsplit
+
+from geolatents.errors import AccessError
+
+HIDDEN = "***"
+SHORTEST = 4
+"""Values below this length are not looked for in texts; no key is that short."""
+
+_known: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Key:
+    """Where a service's key is found, and what to tell a user who has none.
+
+    Attributes:
+        service: Name of the service in messages.
+        variable: Environment variable that holds the key.
+        obtain: Where to get one, a sentence part such as "at www.planet.com/account".
+    """
+
+    service: str
+    variable: str
+    obtain: str
+
+    def find(self, url: str) -> str:
+        """The key: of the environment variable, else of the netrc entry of the URL's host.
+
+        The netrc file is that of the variable NETRC, else ``~/.netrc``; the key is its ``password``.
+
+        Raises:
+            AccessError: There is none, or the netrc file cannot be read.
+        """
+        host = urlsplit(url).hostname or ""
+        found = os.environ.get(self.variable) or _netrc_password(host)
+        if not found:
+            raise AccessError(
+                f"{self.service} needs a key and none is set",
+                expected=f"the environment variable {self.variable}, or `machine {host}` in a netrc file",
+                fix=self.help(),
+            )
+        return remember(found)
+
+    def help(self) -> str:
+        """What to do about a missing or refused key."""
+        return f"set {self.variable}; a key is obtained {self.obtain}"
+
+
+def remember(secret: str) -> str:
+    """Take note of a secret that came by other ways (a temporary token), so that it is hidden too."""
+    if len(secret) >= SHORTEST:
+        _known.update({secret, quote(secret, safe=""), quote_plus(secret)})
+    return secret
+
+
+def redacted(text: object) -> str:
+    """A text without any secret that this process knows, and without queries and users of URLs."""
+    shown = str(text)
+    for secret in sorted(_known, key=len, reverse=True):
+        shown = shown.replace(secret, HIDDEN)
+    shown = re.sub(r"(https?://)[^/\s@]+@", rf"\1{HIDDEN}@", shown)
+    return re.sub(
+        r"(?i)\b((?:api[-_]?key|access[-_]?token|token|sig|signature|key)=)[^&\s'\"]+",
+        rf"\1{HIDDEN}",
+        shown,
+    )
+
+
+def public_url(url: str, *, signed: bool = False) -> str:
+    """A URL as it may be written down: no user, no secrets, and no query where the query is a signature."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    plain = parts._replace(netloc=host, query="" if signed else parts.query, fragment="")
+    return redacted(plain.geturl())
+
+
+def _netrc_password(host: str) -> str | None:
+    named = os.environ.get("NETRC")
+    file = Path(named) if named else Path("~/.netrc").expanduser()
+    if not file.is_file():
+        return None
+    try:
+        entry = netrc.netrc(str(file)).authenticators(host)
+    except netrc.NetrcParseError as error:
+        # The parser's own message may repeat the line with the password.
+        raise AccessError(
+            "the netrc file cannot be read",
+            where=f"{file}, line {error.lineno}",
+            fix="write `machine HOST login USER password KEY`, readable only by you (chmod 600)",
+        ) from None
+    return entry[2] if entry else None

@@ -1,0 +1,38 @@
+"""What all providers share: the area of a search, and how to speak to a service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from geolatents.settings.base import Section
+
+Degrees = tuple[float, float, float, float]
+
+
+def _is_box(box: Degrees) -> Degrees:
+    west, south, east, north = box
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise ValueError(
+            f"{list(box)} is no `[west, south, east, north]` in degrees; an area across 180° must be given in two parts"
+        )
+    return box
+
+
+Area = Annotated[Degrees, AfterValidator(_is_box)] | str
+"""``[west, south, east, north]`` in degrees (EPSG:4326), or a vector file in the data folder whose polygons are meant."""
+
+AREA = "Area: `[west, south, east, north]` in degrees, or a vector file relative to the data folder, whose polygons are meant."
+
+
+class Service(Section):
+    """Where a service is and how it is asked. Keys never stand here, but in the environment or a netrc file."""
+
+    url: str = Field(pattern=r"^https?://", description="Root of the service's addresses.")
+    rate: float = Field(5.0, gt=0, description="Most requests per second to one host.")
+    timeout: float = Field(
+        60.0, gt=0, description="Seconds without a byte before a request counts as failed."
+    )
+    attempts: int = Field(6, ge=1, description="How often a request is tried.")
+    workers: int = Field(4, ge=1, le=32, description="Downloads at the same time.")
