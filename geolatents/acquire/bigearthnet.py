@@ -24,7 +24,7 @@ from geolatents.acquire.decoding import DECODE_ERRORS, undecodable
 from geolatents.acquire.images import Archive, ImageSet, resample
 from geolatents.errors import LabelError, SceneError
 from geolatents.nomenclature import LandClass, Nomenclature, corine
-from geolatents.settings.imagery import ImageFolder
+from geolatents.settings.images import ImageFolder
 
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 """Sentinel-2 bands of level 2A by wavelength; B10 is not part of it."""

@@ -14,7 +14,7 @@ from geolatents.acquire.planetscope_xml import metadata_file
 from geolatents.errors import SceneError
 from geolatents.files import read_json
 from geolatents.settings.base import RESERVED, Section
-from geolatents.settings.imagery import FilesImagery, ValidityMask
+from geolatents.settings.files import FilesImagery, ValidityMask
 
 SCL_USABLE = (2, 4, 5, 6, 7, 11)
 """Usable Sentinel-2 scene classes (ESA L2A ATBD): dark, plants, soil, water, unclassified, snow."""

@@ -20,7 +20,7 @@ from geolatents.acquire.decoding import undecodable
 from geolatents.errors import LabelError, SceneError
 from geolatents.files import sha256_file
 from geolatents.nomenclature import Nomenclature, listed_nomenclature
-from geolatents.settings.imagery import ImageFolder
+from geolatents.settings.images import ImageFolder
 
 Pixels = npt.NDArray[Any]
 

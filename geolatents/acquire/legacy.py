@@ -23,7 +23,7 @@ from geolatents.acquire.images import Archive, ImageSet, Pixels
 from geolatents.errors import LabelError, SceneError
 from geolatents.files import sha256_file
 from geolatents.nomenclature import listed_nomenclature
-from geolatents.settings.imagery import ImageFolder
+from geolatents.settings.images import ImageFolder
 
 CODES, IDS = "labels.txt", "ids.txt"
 

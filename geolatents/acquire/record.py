@@ -19,7 +19,8 @@ from geolatents.acquire.reader import SCANLINE_DRIVERS, Dataset, open_image
 from geolatents.errors import SceneError
 from geolatents.files import sha256_file
 from geolatents.paths import recorded_path
-from geolatents.settings.imagery import FilesImagery, SyntheticImagery, ValidityMask
+from geolatents.settings.files import FilesImagery, ValidityMask
+from geolatents.settings.synthetic import SyntheticImagery
 
 ACQUIRED_TAG = "ACQUIRED"
 """Tag of a file that gives its acquisition date; the synthetic scenes carry it."""

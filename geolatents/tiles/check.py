@@ -23,8 +23,9 @@ from geolatents.errors import NoTilesError, SceneError
 from geolatents.files import read_json, write_json
 from geolatents.logs import LOG
 from geolatents.paths import recorded_file, recorded_path
-from geolatents.settings.imagery import FilesImagery, SyntheticImagery
+from geolatents.settings.files import FilesImagery
 from geolatents.settings.landcover import LandCover
+from geolatents.settings.synthetic import SyntheticImagery
 from geolatents.settings.tiles import TileSettings
 from geolatents.tiles.cut import count_tiles
 from geolatents.tiles.grid import TileGrid

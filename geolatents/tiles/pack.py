@@ -18,7 +18,7 @@ from geolatents.acquire.legacy import legacy_images
 from geolatents.errors import StoreError
 from geolatents.files import read_json, write_json
 from geolatents.logs import LOG, progress
-from geolatents.settings.imagery import ImageFolder
+from geolatents.settings.images import ImageFolder
 from geolatents.stores import (
     content_manifest,
     create_array,

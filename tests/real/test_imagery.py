@@ -13,7 +13,8 @@ import rasterio
 from geolatents.acquire.files import scene_files
 from geolatents.acquire.reader import open_scene
 from geolatents.files import read_json
-from geolatents.settings.imagery import FilesImagery, ImageFolder, ValidityMask
+from geolatents.settings.files import FilesImagery, ValidityMask
+from geolatents.settings.images import ImageFolder
 from geolatents.settings.tiles import TileSettings
 from geolatents.stores import open_store, read_array, read_strings
 from geolatents.tiles.check import check_scene, record_scene

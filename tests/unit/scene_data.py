@@ -6,7 +6,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from geolatents.settings.imagery import FilesImagery
+from geolatents.settings.files import FilesImagery
 from geolatents.settings.tiles import TileSettings
 from geolatents.tiles.check import check_scene, record_scene
 

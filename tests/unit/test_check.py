@@ -15,8 +15,9 @@ from scene_data import TRANSFORM, imagery, pixels, write
 
 from geolatents.errors import NoTilesError, SceneError
 from geolatents.files import sha256_file
-from geolatents.settings.imagery import FilesImagery, SyntheticImagery, ValidityMask
+from geolatents.settings.files import FilesImagery, ValidityMask
 from geolatents.settings.landcover import LandCover
+from geolatents.settings.synthetic import SyntheticImagery
 from geolatents.settings.tiles import TileSettings
 from geolatents.tiles.check import check_scene, check_scenes, record_scene
 from tests.makers import make_scene

@@ -9,7 +9,7 @@ import pytest
 
 from geolatents.acquire.files import mask_file, scene_files, sidecars
 from geolatents.errors import SceneError
-from geolatents.settings.imagery import FilesImagery, ValidityMask
+from geolatents.settings.files import FilesImagery, ValidityMask
 
 
 def imagery(*files, **more):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from geolatents.batches.legacy import export_legacy
 from geolatents.errors import GeolatentsError
-from geolatents.settings.imagery import ImageFolder
+from geolatents.settings.images import ImageFolder
 from geolatents.stores import (
     content_manifest,
     create_array,

@@ -18,7 +18,7 @@ from geolatents.acquire.images import read_label_table, resample
 from geolatents.errors import GeolatentsError, LabelError, SceneError, StoreError
 from geolatents.files import read_json
 from geolatents.nomenclature import corine
-from geolatents.settings.imagery import ImageFolder
+from geolatents.settings.images import ImageFolder
 from geolatents.stores import open_store, read_array, read_strings, verify_store
 from geolatents.tiles.pack import check_images, pack_images
 

@@ -16,7 +16,7 @@ from scene_data import TRANSFORM, pixels, record, write
 import geolatents.acquire.reader as reader_module
 from geolatents.acquire.reader import _overlaps, open_scene
 from geolatents.errors import SceneError
-from geolatents.settings.imagery import ValidityMask
+from geolatents.settings.files import ValidityMask
 
 
 def whole(path, resolution=None):

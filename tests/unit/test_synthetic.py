@@ -26,7 +26,7 @@ from geolatents.acquire.synthetic.textures import TEXTURES, texture
 from geolatents.errors import SceneError
 from geolatents.files import sha256_file
 from geolatents.nomenclature import corine
-from geolatents.settings.imagery import SyntheticImagery
+from geolatents.settings.synthetic import SyntheticImagery
 
 FROZEN = "0df4a13ba8792527096e36f9dafa6a3e3f74419acee5a289a8424cbb12677336"
 """Stated in docs/decisions/demo-country.md. A changed generator needs new measurements there."""

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from geolatents.acquire.synthetic.scenes import draw_scene
-from geolatents.settings.imagery import SyntheticImagery
+from geolatents.settings.synthetic import SyntheticImagery
 from geolatents.workflow import rule_log
 
 with rule_log(snakemake):

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from geolatents.paths import data_root
-from geolatents.settings.imagery import ImageFolder
+from geolatents.settings.images import ImageFolder
 from geolatents.tiles.pack import check_images
 from geolatents.workflow import rule_log
 

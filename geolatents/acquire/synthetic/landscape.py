@@ -18,7 +18,7 @@ from geolatents.acquire.synthetic.names import OVERLAP, PIXEL
 from geolatents.acquire.synthetic.noise import Field, hashed, quantiles, smooth_noise
 from geolatents.acquire.synthetic.rules import CODES, RULES, RegionRules
 from geolatents.seeds import derived_seed, generator
-from geolatents.settings.imagery import SyntheticImagery
+from geolatents.settings.synthetic import SyntheticImagery
 
 CELL = 12
 """Side of a cell in metres, in the CRS of the land cover."""

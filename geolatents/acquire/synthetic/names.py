@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from geolatents.errors import SceneError
-from geolatents.settings.imagery import SyntheticImagery
+from geolatents.settings.synthetic import SyntheticImagery
 
 BANDS = ("blue", "green", "red", "nir")
 PIXEL = 3

@@ -13,7 +13,7 @@ from geolatents.acquire.synthetic.landscape import CELL, LANDCOVER_CRS, Landscap
 from geolatents.acquire.synthetic.names import sheet_count
 from geolatents.acquire.synthetic.rules import CODES
 from geolatents.files import atomic_path
-from geolatents.settings.imagery import SyntheticImagery
+from geolatents.settings.synthetic import SyntheticImagery
 
 SMOOTHING = 16.0
 """Tolerance in metres of the coverage simplification that removes the cells' steps."""

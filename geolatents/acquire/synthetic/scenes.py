@@ -36,7 +36,7 @@ from geolatents.acquire.synthetic.rules import CODES, RULES
 from geolatents.acquire.synthetic.textures import CELLS_PER_PIXEL, SIDE, texture
 from geolatents.files import atomic_path
 from geolatents.seeds import derived_seed, generator
-from geolatents.settings.imagery import SyntheticImagery
+from geolatents.settings.synthetic import SyntheticImagery
 
 NODATA = 0
 BLOCK = 256

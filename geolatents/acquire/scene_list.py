@@ -1,0 +1,123 @@
+"""The list of scenes that a search found: a file that the user keeps, and all that the workflow's graph reads of a provider.
+
+It is GeoJSON, so that it opens in QGIS; a user may delete features from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from geolatents.errors import FetchError
+from geolatents.files import read_json, write_json
+from geolatents.settings.base import Name, Section
+
+SEARCH_AGAIN = "run `snakemake search`"
+
+
+class SceneItem(Section):
+    """A scene as a provider announced it, with everything that its download needs."""
+
+    scene: Name = Field(description="Name of the scene.")
+    geometry: dict[str, Any] = Field(
+        description="Footprint within the area, as GeoJSON in EPSG:4326."
+    )
+    acquired: str | None = Field(None, description="Acquisition date or time, ISO 8601.")
+    licence: str = Field("unknown", description="Licence of the image.")
+    properties: dict[str, Any] = Field(
+        {}, description="What the provider needs for the download: ids, windows, bands."
+    )
+
+
+class SceneList(Section):
+    """Scenes of a dataset, with the search that found them."""
+
+    provider: str = Field(description="Provider that was asked.")
+    search: dict[str, Any] = Field(description="Search settings, defaults left out.")
+    searched: str = Field(description="When, in UTC.")
+    scenes: list[SceneItem] = Field(description="Scenes in the order of their names.")
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the scenes."""
+        return [item.scene for item in self.scenes]
+
+    def item(self, scene: str) -> SceneItem:
+        """A scene by name."""
+        return next(item for item in self.scenes if item.scene == scene)
+
+
+def write_scene_list(
+    items: Sequence[SceneItem], provider: str, search: dict[str, Any], output: Path
+) -> None:
+    """Write a list of scenes as GeoJSON, sorted by name.
+
+    Raises:
+        FetchError: Two scenes have one name.
+    """
+    names = [item.scene for item in items]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FetchError(
+            "two scenes of the search have one name",
+            found=", ".join(twice),
+            fix="narrow the search; and please report it",
+        )
+    write_json(
+        output,
+        {
+            "type": "FeatureCollection",
+            "provider": provider,
+            "search": search,
+            "searched": datetime.now(UTC).isoformat(timespec="seconds"),
+            "features": [_feature(item) for item in sorted(items, key=lambda item: item.scene)],
+        },
+    )
+
+
+def read_scene_list(file: Path) -> SceneList:
+    """Read a list of scenes.
+
+    Raises:
+        FetchError: It is missing or damaged, or names a scene twice.
+    """
+    if not file.is_file():
+        raise FetchError("there is no list of scenes yet", where=file, fix=SEARCH_AGAIN)
+    values = read_json(file)
+    try:
+        found = SceneList(
+            provider=values["provider"],
+            search=values["search"],
+            searched=values["searched"],
+            scenes=[_item(feature) for feature in values["features"]],
+        )
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise FetchError(
+            "this is no list of scenes",
+            where=file,
+            expected="GeoJSON as `snakemake search` writes it; features may be deleted",
+            found=f"{type(error).__name__}: {error}",
+            fix=f"undo the change, or {SEARCH_AGAIN}",
+        ) from None
+    if len(set(found.names)) < len(found.names):
+        raise FetchError(
+            "the list of scenes names a scene twice",
+            where=file,
+            found=", ".join(sorted({n for n in found.names if found.names.count(n) > 1})),
+            fix="delete one of the features",
+        )
+    return found
+
+
+def _feature(item: SceneItem) -> dict[str, Any]:
+    values = item.model_dump(mode="json")
+    geometry, name = values.pop("geometry"), values.pop("scene")
+    return {"type": "Feature", "id": name, "geometry": geometry, "properties": values}
+
+
+def _item(feature: dict[str, Any]) -> SceneItem:
+    return SceneItem(scene=feature["id"], geometry=feature["geometry"], **feature["properties"])
