@@ -28,7 +28,7 @@ from geolatents.files import sha256_file
 from geolatents.nomenclature import corine
 from geolatents.settings.synthetic import SyntheticImagery
 
-FROZEN = "0df4a13ba8792527096e36f9dafa6a3e3f74419acee5a289a8424cbb12677336"
+FROZEN = "1aeacecc2410c851a041a8c1fbffcb72228a0516acbcc1791f219a9a74fadeab"
 """Stated in docs/decisions/demo-country.md. A changed generator needs new measurements there."""
 
 ROOT = Path(__file__).resolve().parents[2]
