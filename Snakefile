@@ -5,7 +5,7 @@ import os
 from snakemake.utils import min_version
 
 from geolatents.settings.config import validate_config
-from geolatents.plan import Plan, pattern
+from geolatents.plan import CELL, Plan, pattern
 from geolatents.workflow import code, parse_or_explain, print_summary
 
 min_version("9.20")
@@ -41,10 +41,22 @@ wildcard_constraints:
     model=pattern(PLAN.config.models),
     experiment=pattern(PLAN.config.experiments),
     seed=r"\d+",
+    photos=pattern(PLAN.config.photos),
+    cell=CELL,
 
 
 localrules:
     all,
+    search,
+    preview,
+    check_search,
+    download,
+    download_scene,
+    download_landcover,
+    download_archive,
+    download_photos,
+    download_maps,
+    photos,
     tiles,
     labels,
     batches,
@@ -66,7 +78,19 @@ rule all:
     """Everything that the configuration asks for."""
     default_target: True
     input:
-        PLAN.targets("tiles", "index", "labels", "batches", "olr", "report"),
+        PLAN.targets("tiles", "index", "labels", "batches", "olr", "photos", "report"),
+
+
+rule download:
+    """Everything that needs the internet, so that the rest can run without."""
+    input:
+        PLAN.targets("download"),
+
+
+rule photos:
+    """Photos and maps of all photo sets."""
+    input:
+        PLAN.targets("photos"),
 
 
 rule tiles:

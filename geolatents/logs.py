@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -14,15 +14,34 @@ LOG = logging.getLogger("geolatents")
 T = TypeVar("T")
 
 
-def configure(level: int = logging.INFO, file: str | None = None) -> None:
-    """Send the library's messages to stderr and, if given, to a log file."""
+class _Shown(logging.Formatter):
+    """A formatter whose finished text, tracebacks included, passes a function."""
+
+    def __init__(self, shown: Callable[[str], str]) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+        self._shown = shown
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._shown(super().format(record))
+
+
+def configure(
+    level: int = logging.INFO, file: str | None = None, shown: Callable[[str], str] = str
+) -> None:
+    """Send the library's messages to stderr and, if given, to a log file.
+
+    Args:
+        level: Least level.
+        file: Log file.
+        shown: What is done to every text before it is written, such as hiding secrets.
+    """
     LOG.setLevel(level)
     LOG.handlers.clear()
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if file:
         handlers.append(logging.FileHandler(file, mode="w", encoding="utf-8"))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(_Shown(shown))
         LOG.addHandler(handler)
     LOG.propagate = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,19 +13,24 @@ from typing import Any
 
 from geolatents.acquire.files import scene_files, sidecars
 from geolatents.acquire.landcover import landcover_files
+from geolatents.acquire.searches import Searches
 from geolatents.acquire.synthetic.names import scene_names
 from geolatents.errors import ConfigError, GeolatentsError, SceneError
 from geolatents.files import canonical_json, read_json, sha256_file, write_json
 from geolatents.labels.sets import find_mapping
-from geolatents.paths import DATA_VARIABLE, data_root
+from geolatents.paths import DATA_VARIABLE, DOWNLOADS_VARIABLE, data_root
 from geolatents.report.entries import entries_text, experiment_entries
 from geolatents.settings.base import NO_SECTION, Section
 from geolatents.settings.config import Config
 from geolatents.settings.dataset import Dataset
 from geolatents.settings.experiments import Experiment
+from geolatents.settings.imagery import DOWNLOADED
 
 PACKED = "images"
 """Name of the one tile store of a packed image folder."""
+
+CELL = r"[ns]\d+[ew]\d+"
+"""Names of grid cells of photos."""
 
 NOTHING = r"(?!)"
 """A regular expression that no name matches."""
@@ -42,6 +48,9 @@ class Plan:
         self.root = Path(config.results)
         if config.data is not None:
             os.environ[DATA_VARIABLE] = config.data
+        if config.downloads is not None:
+            os.environ[DOWNLOADS_VARIABLE] = config.downloads
+        self.searches = Searches(config)
         self._hashes = HashCache(self.root / ".state" / "hashes.json")
         self._find_files()  # what is missing is said at once
         self._check_map_scenes()
@@ -55,6 +64,39 @@ class Plan:
             for name, dataset in self.config.datasets.items()
             if not providers or dataset.imagery.provider in providers
         ]
+
+    def downloaded(self) -> list[str]:
+        """Datasets whose scenes are downloaded."""
+        return [
+            name
+            for name, dataset in self.config.datasets.items()
+            if isinstance(dataset.imagery, DOWNLOADED)
+        ]
+
+    def archived(self) -> list[str]:
+        """Datasets whose images are an archive of the registry."""
+        return [name for name in self.datasets("images") if self._archive(name)]
+
+    def provider(self, name: str) -> str:
+        """Provider of a dataset's imagery or of a photo set."""
+        section = self.config.photos[name].source if name in self.config.photos else None
+        return str((section or self.config.datasets[name].imagery).provider)
+
+    def mapped(self) -> list[str]:
+        """Photo sets with a map image for each photo."""
+        return [name for name, photos in self.config.photos.items() if photos.maps is not None]
+
+    def with_landcover(self, source: str) -> list[str]:
+        """Datasets with land cover from a source."""
+        return [
+            name
+            for name, dataset in self.config.datasets.items()
+            if dataset.landcover is not None and dataset.landcover.source == source
+        ]
+
+    def cells(self, photos: str) -> list[str]:
+        """Grid cells of a photo set that hold photos."""
+        return list(self.searches.cells[photos])
 
     def models(self, kind: str) -> list[str]:
         """Models of a kind."""
@@ -93,12 +135,30 @@ class Plan:
     # ---- targets
 
     def targets(self, *stages: str) -> list[str]:
-        """Paths of everything that the given stages leave behind."""
+        """Paths of everything that the given stages leave behind.
+
+        As long as the list of a search is missing, nothing is known but the check that says so.
+        """
+        if self.searches.missing:
+            return [f"{self.root}/{name}/checks/search.json" for name in self.searches.missing]
         return [
             f"{self.root}/{path}"
             for stage in stages
             for path in getattr(self, f"_{stage}_targets")()
         ]
+
+    def _download_targets(self) -> Iterator[str]:
+        for dataset in self.downloaded():
+            yield from (f"{dataset}/downloads/{scene}.json" for scene in self.scenes(dataset))
+        yield from (f"{dataset}/downloads/archive.json" for dataset in self.archived())
+        yield from (f"{name}/downloads/landcover.json" for name in self.with_landcover("corine"))
+        for name in self.config.photos:
+            kinds = ("photos", "maps") if name in self.mapped() else ("photos",)
+            for kind in kinds:
+                yield from (f"{name}/downloads/{kind}/{cell}.json" for cell in self.cells(name))
+
+    def _photos_targets(self) -> Iterator[str]:
+        yield from (f"{name}/photos.parquet" for name in self.config.photos)
 
     def _tiles_targets(self) -> Iterator[str]:
         for dataset in self.config.datasets:
@@ -170,9 +230,13 @@ class Plan:
 
     # ---- files
 
-    def is_drawn(self, dataset: str) -> bool:
-        """Whether scenes and land cover are made by the workflow itself."""
-        return self.config.datasets[dataset].imagery.provider == "synthetic"
+    def makes_scenes(self, dataset: str) -> bool:
+        """Whether scenes are made by the workflow itself: drawn, or assembled from downloads."""
+        return self.provider(dataset) not in {"files", "images"}
+
+    def makes_landcover(self, dataset: str) -> bool:
+        """Whether land cover is made by the workflow itself: drawn, or combined from downloads."""
+        return self._landcover(dataset).source in {"synthetic", "corine"}
 
     def scene_file(self, dataset: str, scene: str) -> Path:
         """The raster of a scene."""
@@ -181,7 +245,7 @@ class Plan:
     def landcover_files(self, dataset: str) -> list[Path]:
         """Files of a dataset's land-cover layer."""
         landcover = self._landcover(dataset)
-        if landcover.source == "synthetic":
+        if self.makes_landcover(dataset):
             return [self.root / dataset / "source" / "landcover.parquet"]
         return landcover_files(landcover, data_root())
 
@@ -207,6 +271,8 @@ class Plan:
         imagery = self.config.datasets[dataset].imagery
         if imagery.provider != "images":
             raise ConfigError(f"dataset {dataset!r} is no image folder")
+        if self._archive(dataset):
+            return []  # its files come in through the record of their download
         images = [data_root() / imagery.images]
         if imagery.layout == "legacy" and images[0].is_dir():
             images = sorted(p for p in images[0].rglob("*") if p.suffix in {".npy", ".txt"})
@@ -221,6 +287,54 @@ class Plan:
         """The file of a listed split."""
         settings = self.config.datasets[dataset].splits[split]
         return [data_root() / settings.file] if settings.kind == "listed" else []
+
+    # ---- downloads
+
+    def scene_item(self, dataset: str, scene: str) -> str:
+        """A scene's entry in the list of its search, as canonical JSON."""
+        return self.searches.scenes[dataset][scene].canonical()
+
+    def scene_imagery(self, dataset: str) -> str:
+        """Imagery as the check of a scene sees it: what only the search or the download need is left out."""
+        imagery = self.config.datasets[dataset].imagery
+        return (imagery.assembled() if isinstance(imagery, DOWNLOADED) else imagery).canonical()
+
+    def search_requests(self) -> str:
+        """What `snakemake search` asks for, as canonical JSON: kind, provider, settings and list by name."""
+        return canonical_json(
+            {
+                name: {
+                    "kind": "photos" if name in self.config.photos else "scenes",
+                    "provider": self.provider(name),
+                    "config": section.canonical(),
+                    "list": self.searches.file(name),
+                }
+                for name, section in self.searches.sections()
+            }
+        )
+
+    def download_requests(self) -> str:
+        """What is to be downloaded, as canonical JSON: kind, provider, settings and list by name."""
+        requests = json.loads(self.search_requests())
+        for name in self.with_landcover("corine"):
+            requests[f"{name} (land cover)"] = {
+                "kind": "landcover",
+                "config": self.section(f"datasets/{name}/landcover"),
+                "area": self.landcover_area(name) if name not in self.searches.missing else "",
+            }
+        for name in self.archived():
+            requests[name] = {"kind": "archive", "archive": self._archive(name)}
+        for name in self.mapped():
+            requests[f"{name} (maps)"] = {
+                "kind": "maps",
+                "config": self.section(f"photos/{name}/maps"),
+                "list": self.searches.file(name).as_posix(),
+            }
+        return canonical_json(requests)
+
+    def landcover_area(self, dataset: str) -> str:
+        """Area of downloaded land cover; empty where it follows from the scenes' records."""
+        return canonical_json(self.searches.area(dataset)) if dataset in self.downloaded() else ""
 
     # ---- parameters
 
@@ -249,7 +363,7 @@ class Plan:
         """Scenes are known only when their files are found, so this is no matter of the settings."""
         for name, experiment in self.config.experiments.items():
             dataset = self.config.classifier(experiment.classifier).dataset
-            if experiment.map_scene is None:
+            if experiment.map_scene is None or dataset in self.searches.missing:
                 continue
             if self.config.datasets[dataset].imagery.provider == "images":
                 raise ConfigError(
@@ -283,7 +397,18 @@ class Plan:
             return {PACKED: data_root() / imagery.images}
         if imagery.provider == "files":
             return scene_files(imagery, data_root())
-        return {s: self.root / name / "scenes" / f"{s}.tif" for s in scene_names(imagery)}
+        if isinstance(imagery, DOWNLOADED):
+            return {s: self._made(name, s) for s in self.searches.scenes.get(name, {})}
+        return {s: self._made(name, s) for s in scene_names(imagery)}
+
+    def _made(self, dataset: str, scene: str) -> Path:
+        return self.root / dataset / "scenes" / f"{scene}.tif"
+
+    def _archive(self, dataset: str) -> str | None:
+        imagery = self.config.datasets[dataset].imagery
+        if imagery.provider != "images" or imagery.images:
+            return None  # a copy that the user has is no download
+        return imagery.archive
 
     def _landcover(self, dataset: str) -> Any:
         landcover = self.config.datasets[dataset].landcover

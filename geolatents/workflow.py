@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from geolatents import logs
+from geolatents.acquire.secrets import redacted
 from geolatents.errors import GeolatentsError, StoreError
 from geolatents.files import read_json
 from geolatents.fingerprint import fingerprint
@@ -35,7 +36,7 @@ def rule_log(snakemake: Any) -> Iterator[None]:
     Args:
         snakemake: The object that Snakemake gives to a script.
     """
-    logs.configure(file=str(snakemake.log[0]) if snakemake.log else None)
+    logs.configure(file=str(snakemake.log[0]) if snakemake.log else None, shown=redacted)
     params = dict(snakemake.params.items())
     record = recorded(
         [Path(p) for p in snakemake.output],
@@ -51,8 +52,9 @@ def rule_log(snakemake: Any) -> Iterator[None]:
         logs.LOG.error("%s", error)
         sys.exit(1)
     except Exception:
+        # Not raised again: the interpreter would print it a second time, with what the log hides.
         logs.LOG.error("%s", traceback.format_exc())
-        raise
+        sys.exit(1)
 
 
 def paths(items: Iterable[str | Path]) -> list[Path]:

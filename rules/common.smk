@@ -15,14 +15,19 @@ def section(path, leave_out=()):
 
 
 def scene_file(wildcards):
-    """Input: the raster of a scene, drawn here or foreign."""
+    """Input: the raster of a scene, made here or foreign."""
     file = str(PLAN.scene_file(wildcards.dataset, wildcards.scene))
-    return file if PLAN.is_drawn(wildcards.dataset) else ancient(file)
+    return file if PLAN.makes_scenes(wildcards.dataset) else ancient(file)
+
+
+def scene_imagery(wildcards):
+    """Param: imagery settings as the check of a scene sees them."""
+    return PLAN.scene_imagery(wildcards.dataset)
 
 
 def scene_content(wildcards):
-    """Param: content of a scene's foreign files; none where it is drawn."""
-    if PLAN.is_drawn(wildcards.dataset):
+    """Param: content of a scene's foreign files; none where it is made here."""
+    if PLAN.makes_scenes(wildcards.dataset):
         return ""
     return PLAN.source_hash(PLAN.scene_sources(wildcards.dataset, wildcards.scene))
 
@@ -46,28 +51,102 @@ def scene_checks(wildcards):
 
 
 def landcover_input(wildcards):
-    """Input: the files of a land-cover layer, drawn here or foreign."""
+    """Input: the files of a land-cover layer, made here or foreign."""
     files = [str(path) for path in PLAN.landcover_files(wildcards.dataset)]
-    return (
-        files if PLAN.is_drawn(wildcards.dataset) else [ancient(file) for file in files]
-    )
+    made = PLAN.makes_landcover(wildcards.dataset)
+    return files if made else [ancient(file) for file in files]
 
 
 def landcover_content(wildcards):
-    """Param: content of a land-cover layer's files; none where it is drawn."""
-    if PLAN.is_drawn(wildcards.dataset):
+    """Param: content of a land-cover layer's files; none where it is made here."""
+    if PLAN.makes_landcover(wildcards.dataset):
         return ""
     return PLAN.source_hash(PLAN.landcover_sources(wildcards.dataset))
 
 
 def image_input(wildcards):
-    """Input: an image folder's archive and label table; their content comes in as a param."""
+    """Input: an image folder's archive and label table, by content; or the record of their download."""
+    if wildcards.dataset in PLAN.archived():
+        return f"<results>/{wildcards.dataset}/downloads/archive.json"
     return [ancient(str(path)) for path in PLAN.image_sources(wildcards.dataset)]
 
 
 def image_content(wildcards):
     """Param: content of an image folder's archive and label table."""
     return PLAN.source_hash(PLAN.image_sources(wildcards.dataset))
+
+
+def search_list(wildcards):
+    """Input: the list of a search, which may be missing."""
+    file = PLAN.searches.file(wildcards.name)
+    return [ancient(str(file))] if file.exists() else []
+
+
+def search_file(wildcards):
+    """Param: where the list of a search lies."""
+    return str(PLAN.searches.file(wildcards.name))
+
+
+def search_settings(wildcards):
+    """Param: settings of a search."""
+    return PLAN.searches.search(wildcards.name)
+
+
+def scene_item(wildcards):
+    """Param: a scene's entry in the list of its search."""
+    return PLAN.scene_item(wildcards.dataset, wildcards.scene)
+
+
+def provider(wildcards):
+    """Param: provider of a dataset or photo set."""
+    return PLAN.provider(wildcards.get("dataset") or wildcards.photos)
+
+
+def provider_code(*modules):
+    """Param: fingerprint of library modules and of the provider's own module."""
+
+    def param(wildcards):
+        return code(*modules, f"acquire.{provider(wildcards)}")
+
+    return param
+
+
+def landcover_area(wildcards):
+    """Param: area of downloaded land cover, where the list of scenes gives it."""
+    return PLAN.landcover_area(wildcards.dataset)
+
+
+def landcover_scenes(wildcards):
+    """Input: records of the scenes that land cover is downloaded for, where no list gives their area."""
+    return [] if landcover_area(wildcards) else scene_records(wildcards)
+
+
+def photo_cell(wildcards):
+    """Param: what identifies the photos of a grid cell."""
+    return PLAN.searches.cells[wildcards.photos][wildcards.cell]
+
+
+def photo_table(wildcards):
+    """Input: photos that a search found; each cell's content comes in as a param."""
+    return ancient(str(PLAN.searches.file(wildcards.photos).with_suffix(".parquet")))
+
+
+def photo_records(wildcards):
+    """Input: records of the downloaded photos of all cells."""
+    return _cells(wildcards.photos, "photos")
+
+
+def map_records(wildcards):
+    """Input: records of the downloaded maps of all cells, where maps are wanted."""
+    wanted = wildcards.photos in PLAN.mapped()
+    return _cells(wildcards.photos, "maps") if wanted else []
+
+
+def _cells(photos, kind):
+    return [
+        f"<results>/{photos}/downloads/{kind}/{cell}.json"
+        for cell in PLAN.cells(photos)
+    ]
 
 
 def scenes_check(wildcards):

@@ -18,18 +18,31 @@ from urllib.parse import urlsplit
 
 import requests
 import tenacity
+import urllib3
 from filelock import FileLock
 from requests.auth import AuthBase
 
 from geolatents import __version__
-from geolatents.acquire.secrets import Key, public_url, redacted
+from geolatents.acquire.secrets import Key, public_url, redacted, remember
 from geolatents.errors import AccessError, FetchError
 from geolatents.logs import LOG
+
+_LOST = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+    urllib3.exceptions.HTTPError,  # where the body is read from urllib3 itself
+)
+"""What means that the connection or a part of the body was lost."""
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed."""
 
 CONNECT_TIMEOUT = 10.0
+MOST_WORKERS = 32
+BACKOFF = 0.5
+"""Seconds before the second attempt, at most; the bound doubles with each further one, up to a minute."""
 LONGEST_WAIT = 300.0
 """Seconds; a service that asks for a longer pause has closed for now, and the user is told."""
 
@@ -62,16 +75,28 @@ class Pace:
 
     def wait(self, url: str) -> None:
         """Sleep until the next free moment of the URL's host and take it."""
-        host = urlsplit(url).netloc.rpartition("@")[2].replace(":", "_")
-        slot = self.folder / host
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{slot}.lock"):
+        with self._slot(url) as slot:
             now = time.time()
             moment = max(now, _moment(slot))
             if moment > now + LONGEST_WAIT:  # the clock was set back
                 moment = now
             slot.write_text(repr(moment + 1 / self.rate))
         time.sleep(max(0.0, moment - now))
+
+    def hold(self, url: str, seconds: float) -> None:
+        """Let no request to the URL's host begin for so many seconds; the service asked for it."""
+        with self._slot(url) as slot:
+            moment = time.time() + min(seconds, LONGEST_WAIT)
+            slot.write_text(repr(max(moment, _moment(slot))))
+
+    @contextmanager
+    def _slot(self, url: str) -> Iterator[Path]:
+        """The file with a host's next free moment, for this process alone."""
+        host = urlsplit(url).netloc.rpartition("@")[2].replace(":", "_")
+        slot = self.folder / host
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{slot}.lock").acquire(poll_interval=0.01):
+            yield slot
 
 
 class Client:
@@ -87,6 +112,8 @@ class Client:
         timeout: Seconds without a byte before a request counts as failed.
         attempts: How often a request is tried.
         contact: Mail address or page of the user, named to the service in ``User-Agent``.
+        home: Address of the service: secrets go to its host alone, and not to other hosts whose
+            files it names. Without it they go to every address that is asked for.
     """
 
     def __init__(
@@ -101,13 +128,16 @@ class Client:
         timeout: float = 60.0,
         attempts: int = 6,
         contact: str | None = None,
+        home: str | None = None,
     ) -> None:
         self.service, self.pace, self.key = service, pace, key
         self.timeout, self.attempts = timeout, attempts
-        self._secret_params = dict(secret_params or {})
-        self._session = _Session(frozenset(secret_headers or {}))
+        self.home = home
+        self._secret_headers, self._secret_params = dict(secret_headers or {}), dict(secret_params or {})  # fmt: skip
+        for secret in (*self._secret_headers.values(), *self._secret_params.values()):
+            remember(secret)
+        self._session = _Session(frozenset(self._secret_headers))
         self._session.headers.update({"User-Agent": user_agent(contact), **(headers or {})})
-        self._session.headers.update(secret_headers or {})
 
     def json(
         self,
@@ -221,10 +251,13 @@ class Client:
             Again: Connection lost, body cut short, or a transient status.
             AccessError, FetchError: A status that repeating does not mend.
         """
+        secret = self.home is None or origin(url) == origin(self.home)
         self.pace.wait(url)
         try:
             response = self._session.request(
-                method, url, params={**(params or {}), **self._secret_params}, headers=dict(headers or {}),
+                method, url,
+                params={**(params or {}), **(self._secret_params if secret else {})},
+                headers={**(headers or {}), **(self._secret_headers if secret else {})},
                 data=form, json=body, timeout=(CONNECT_TIMEOUT, self.timeout), stream=True,
             )  # fmt: skip
             with response:
@@ -233,20 +266,23 @@ class Client:
                 yield response
         except requests.TooManyRedirects:
             raise FetchError("too many redirects", where=public_url(url, signed=True)) from None
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:  # fmt: skip
-            raise Again(f"{type(error).__name__}: {_cause(error)}") from None
+        except _LOST as error:
+            raise Again(f"{type(error).__name__}: {_cause(error, url)}") from None
         except requests.RequestException as error:
             raise FetchError(
                 "the request cannot be made",
                 where=public_url(url, signed=True),
-                found=redacted(error),
+                found=_without(url, error),
             ) from None
 
     def _refuse(self, response: requests.Response) -> None:
         status, text = response.status_code, _text(response)
         place = public_url(response.url, signed=True)
         if status in TRANSIENT:
-            raise Again(f"status {status}: {text}", retry_after(response.headers))
+            wait = retry_after(response.headers)
+            if wait:
+                self.pace.hold(response.url, wait)
+            raise Again(f"status {status}: {text}", wait)
         if status in {401, 403}:
             raise AccessError(
                 f"{self.service} refuses access (status {status})",
@@ -263,6 +299,13 @@ class Client:
         )
 
 
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port of an address."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname or "", port
+
+
 def user_agent(contact: str | None = None) -> str:
     """Client, contact and library, in the order that Wikimedia's policy asks for."""
     who = f" ({contact})" if contact else ""
@@ -276,6 +319,8 @@ class _Session(requests.Session):
         super().__init__()
         self.secret_headers = secret_headers | {"Authorization", "Cookie"}
         self.auth = _NoAuth()
+        self.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=MOST_WORKERS))
+        self.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=MOST_WORKERS))
 
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
@@ -292,7 +337,7 @@ class _NoAuth(AuthBase):
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a service asks to wait: ``Retry-After`` (seconds or date), else ``X-RateLimit-Reset``."""
+    """Seconds that a service asks to wait: ``Retry-After`` (seconds or date), else ``X-RateLimit-Reset`` of a spent limit."""
     text = headers.get("Retry-After", "").strip()
     if text:
         try:
@@ -305,7 +350,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         except (TypeError, ValueError):
             return None
     reset = headers.get("X-RateLimit-Reset", "")
-    return max(0.0, float(reset) - time.time()) if reset.isdigit() else None
+    if not reset.isdigit() or headers.get("X-RateLimit-Remaining", "0") != "0":
+        return None
+    # A moment since 1970 with most services, seconds from now with some.
+    return max(0.0, float(reset) - time.time()) if len(reset) >= 10 else float(reset)
 
 
 def _moment(slot: Path) -> float:
@@ -320,9 +368,9 @@ def _may_repeat(error: BaseException) -> bool:
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """What the service asks for, else exponential back-off with full jitter (0.5 s doubling, at most 60 s)."""
+    """What the service asks for, else exponential back-off with full jitter (doubling, at most 60 s)."""
     error = state.outcome.exception() if state.outcome else None
-    jitter = tenacity.wait_random_exponential(multiplier=0.5, max=60)(state)
+    jitter = tenacity.wait_random_exponential(multiplier=BACKOFF, max=60)(state)
     asked = error.wait if isinstance(error, Again) else None
     return jitter if asked is None else asked + 0.1 * jitter
 
@@ -356,7 +404,7 @@ def _text(response: requests.Response) -> str:
     return redacted(body[:500]) or (response.reason or "")
 
 
-def _cause(error: BaseException) -> str:
+def _cause(error: BaseException, url: str) -> str:
     """The innermost reason, without the URL that the outer messages repeat."""
     cause: BaseException = error
     while cause.__cause__ or cause.__context__ or getattr(cause, "reason", None):
@@ -364,4 +412,10 @@ def _cause(error: BaseException) -> str:
         if not isinstance(deeper, BaseException):
             break
         cause = deeper
-    return redacted(cause)
+    return _without(url, cause)
+
+
+def _without(url: str, error: BaseException) -> str:
+    """The message of an error without the query of the URL, which may be a signature."""
+    query = urlsplit(url).query
+    return redacted(str(error).replace(query, "") if query else error)

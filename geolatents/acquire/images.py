@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +29,11 @@ Pixels = npt.NDArray[Any]
 
 PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 RGB = ("red", "green", "blue")
+READ_ERRORS = (
+    OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError,
+)  # fmt: skip
+"""What files and members of zip archives raise that are missing, damaged, encrypted or packed unusually."""
+
 EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 
 
@@ -48,7 +56,7 @@ class Archive:
                     "the image archive is no zip file",
                     where=path,
                     found=error,
-                    fix="copy or download it again",
+                    fix="copy or download it again; tar archives are unpacked into a folder first",
                 ) from None
         elif not path.is_dir():
             raise SceneError(
@@ -59,13 +67,27 @@ class Archive:
 
     def names(self) -> list[str]:
         """Relative names of all files but hidden ones, sorted."""
+        return sorted(name for _, files in self.folders() for name in files)
+
+    def folders(self) -> Iterator[tuple[str, list[str]]]:
+        """Relative names of folders, each with those of its files, sorted; nothing hidden.
+
+        A zip archive lists empty folders only where it has entries for them.
+        """
         if self._zip is not None:
-            found: Iterable[str] = (i.filename for i in self._zip.infolist() if not i.is_dir())
-        else:
-            found = (
-                p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file()
+            entries = sorted(
+                (_parent(name.rstrip("/")) if not name.endswith("/") else name.rstrip("/"), name)
+                for name in self._zip.namelist()
+                if not _hidden(name)
             )
-        return sorted(name for name in found if not _hidden(name))
+            for folder, grouped in groupby(entries, key=lambda entry: entry[0]):
+                yield folder, [name for _, name in grouped if not name.endswith("/")]
+            return
+        for folder, below, files in os.walk(self.path):
+            below[:] = sorted(name for name in below if not _hidden(name))
+            relative = Path(folder).relative_to(self.path)
+            visible = sorted(name for name in files if not _hidden(name))
+            yield _posix(relative), [_posix(relative / name) for name in visible]
 
     def read(self, name: str) -> bytes:
         """Content of one file.
@@ -77,10 +99,10 @@ class Archive:
             if self._zip is not None:
                 return self._zip.read(name)
             return (self.path / name).read_bytes()
-        except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        except READ_ERRORS as error:
             raise undecodable(self.path / name, error) from None
 
-    def sha256(self, names: Sequence[str]) -> str:
+    def sha256(self, names: Iterable[str]) -> str:
         """Content hash: of the zip file, or of names and contents in a folder."""
         if self._zip is not None:
             return sha256_file(self.path)
@@ -101,10 +123,11 @@ class ImageSet:
         size: Width and height of every image in pixels.
         dtype: Type of the pixels.
         nomenclature: Classes of the labels.
-        labels: uint8 (image, class), 0 or 1.
+        labels: (image, class): uint8, 0 or 1, or float32 shares of the image.
         decode: Gives the pixels (y, x, band) of the image at a position.
         sha256: Content hash of images and labels.
         warnings: What the user should know.
+        attributes: Further float32 values of each image by name, such as its mean height.
     """
 
     ids: list[str]
@@ -113,10 +136,11 @@ class ImageSet:
     size: tuple[int, int]
     dtype: np.dtype[Any]
     nomenclature: Nomenclature
-    labels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
     decode: Callable[[int], Pixels]
     sha256: str
     warnings: list[str]
+    attributes: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,35 +171,28 @@ def table_images(imagery: ImageFolder, root: Path) -> ImageSet:
         )
     table_file = root / imagery.table
     table = read_label_table(table_file)
-    files = _pictures(archive)
+    files = pictures_by_stem(archive)
     rows = {name: row for row, name in enumerate(table.images)}
-    _require_rows(files, rows, archive.path, table_file)
+    require_rows(files, rows, archive.path, table_file)
     ids = sorted(files)
-    bands = list(imagery.bands or RGB)
-    channels = [_channel(band) for band in bands]
+    channels = band_positions(imagery.bands, RGB)
 
     def decode(position: int) -> Pixels:
         name = files[ids[position]]
         pixels = decode_rgb(archive.read(name), imagery.size, archive.path / name)
         return np.ascontiguousarray(pixels[..., channels])
 
-    absent = sorted(set(rows) - set(files))
     return ImageSet(
         ids=ids,
         groups=[_group(files[name], imagery, archive.path) for name in ids],
-        bands=bands,
+        bands=[RGB[channel] for channel in channels],
         size=(imagery.size, imagery.size),
         dtype=np.dtype("uint8"),
         nomenclature=listed_nomenclature(table_file.stem, table.classes),
         labels=table.labels[[rows[name] for name in ids]],
         decode=decode,
         sha256=f"{archive.sha256([files[name] for name in ids])}-{sha256_file(table_file)}",
-        warnings=[
-            f"{len(absent)} of {len(rows)} rows of {table_file.name} have no image and are left"
-            f" out, the first is {absent[0]}"
-        ]
-        if absent
-        else [],
+        warnings=rows_left_out(files, rows, table_file),
     )
 
 
@@ -216,8 +233,16 @@ def read_label_table(file: Path) -> LabelTable:
     return LabelTable(images, classes, labels)
 
 
-def decode_rgb(content: bytes, size: int, where: Path) -> npt.NDArray[np.uint8]:
+def decode_rgb(
+    content: bytes, size: int, where: Path, *, crop: bool = False
+) -> npt.NDArray[np.uint8]:
     """Decode a picture and average it by area to ``size`` x ``size``.
+
+    Args:
+        content: JPEG, PNG, TIFF, ...
+        size: Side of the result in pixels.
+        where: File, for messages.
+        crop: Cut out the largest centred square first, instead of squeezing what is no square.
 
     Returns:
         uint8 (y, x, 3).
@@ -235,6 +260,10 @@ def decode_rgb(content: bytes, size: int, where: Path) -> npt.NDArray[np.uint8]:
                     fix="convert it to 8 bits; scenes of any type go into `provider: files`",
                 )
             rgb = picture.convert("RGB")
+            if crop:
+                side = min(rgb.size)
+                left, top = ((length - side) // 2 for length in rgb.size)
+                rgb = rgb.crop((left, top, left + side, top + side))
     except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
         raise undecodable(where, error) from None
     bands = np.asarray(rgb, dtype=np.uint8)
@@ -256,17 +285,12 @@ def resample(band: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     return np.asarray(np.rint(np.asarray(resized))).astype(band.dtype)
 
 
-def _hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+def pictures_by_stem(archive: Archive) -> dict[str, str]:
+    """File of each picture by its name without folders and ending.
 
-
-def _without_ending(name: str) -> str:
-    path = PurePosixPath(name)
-    return path.stem if path.suffix.lower() in PICTURES else name
-
-
-def _pictures(archive: Archive) -> dict[str, str]:
-    """File of each image by its stem."""
+    Raises:
+        SceneError: There are none, or two have one name.
+    """
     files: dict[str, str] = {}
     for name in archive.names():
         path = PurePosixPath(name)
@@ -287,7 +311,14 @@ def _pictures(archive: Archive) -> dict[str, str]:
     return files
 
 
-def _require_rows(files: dict[str, str], rows: dict[str, int], images: Path, table: Path) -> None:
+def require_rows(
+    files: Mapping[str, str], rows: Mapping[str, int], images: Path, table: Path
+) -> None:
+    """See that every image has a row in the table.
+
+    Raises:
+        LabelError: One has none.
+    """
     without = sorted(set(files) - set(rows))
     if len(without) == len(files):
         raise LabelError(
@@ -301,17 +332,58 @@ def _require_rows(files: dict[str, str], rows: dict[str, int], images: Path, tab
         raise LabelError(
             f"{len(without)} images have no row in the label table",
             where=table,
-            found=", ".join(without[:5]) + (", ..." if len(without) > 5 else ""),
+            found=shortened(without),
             fix=f"add their rows, or remove them from {images}",
         )
 
 
-def _channel(band: str) -> int:
-    if band not in RGB:
-        raise SceneError(
-            f"there is no band {band!r}", where="imagery.bands", expected=f"of {', '.join(RGB)}"
-        )
-    return RGB.index(band)
+def rows_left_out(files: Mapping[str, str], rows: Mapping[str, int], table: Path) -> list[str]:
+    """What the user is told about rows of a table without image."""
+    absent = sorted(set(rows) - set(files))
+    if not absent:
+        return []
+    return [
+        f"{len(absent)} of {len(rows)} rows of {table.name} have no image and are left out, the first"
+        f" is {absent[0]}"
+    ]
+
+
+def band_positions(wanted: Sequence[str] | None, available: Sequence[str]) -> list[int]:
+    """Positions of the wanted bands, all where none are named.
+
+    Raises:
+        SceneError: There is no such band.
+    """
+    for band in wanted or ():
+        if band not in available:
+            raise SceneError(
+                f"there is no band {band!r}",
+                where="imagery.bands",
+                expected=f"of {', '.join(available)}",
+            )
+    return [available.index(band) for band in wanted or available]
+
+
+def shortened(names: Sequence[str], count: int = 5) -> str:
+    """The first names of a list, for messages."""
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
+def _posix(path: Path) -> str:
+    return "" if path == Path() else path.as_posix()
+
+
+def _parent(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+
+
+def _without_ending(name: str) -> str:
+    path = PurePosixPath(name)
+    return path.stem if path.suffix.lower() in PICTURES else name
 
 
 def _group(name: str, imagery: ImageFolder, where: Path) -> str:

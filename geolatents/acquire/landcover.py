@@ -30,7 +30,7 @@ MARGIN_PIXELS = 1024
 
 
 def landcover_files(settings: LandCover, root: Path) -> list[Path]:
-    """Files of a land-cover layer, sorted; none for `synthetic`. Opens no file.
+    """Files of a land-cover layer, sorted; none where the workflow makes it. Opens no file.
 
     Args:
         settings: `path` is used: a file, a file geodatabase or a glob pattern.
@@ -39,7 +39,7 @@ def landcover_files(settings: LandCover, root: Path) -> list[Path]:
     Raises:
         LandCoverError: There is no such file.
     """
-    if settings.source == "synthetic" or settings.path is None:
+    if settings.path is None:
         return []
     literal = Path(root) / settings.path
     if literal.exists() and (literal.is_file() or literal.suffix.lower() == ".gdb"):
@@ -157,7 +157,7 @@ def load_landcover(
     from geolatents.acquire.landcover_area import Scenes
     from geolatents.acquire.landcover_polygons import Polygons, without_overlaps
 
-    if settings.source == "synthetic":  # the demo country's own layer, drawn in our own form
+    if settings.source in {"synthetic", "corine"}:  # a layer in our own form
         settings = settings.model_copy(update={"source": "vector", "code_field": "code"})
     read, wanted = _reader(settings), Scenes(scenes, margin_pixels)
     results = [read(file, settings, nomenclature, wanted) for file in _existing(files)]

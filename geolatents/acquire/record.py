@@ -19,11 +19,13 @@ from geolatents.acquire.reader import SCANLINE_DRIVERS, Dataset, open_image
 from geolatents.errors import SceneError
 from geolatents.files import sha256_file
 from geolatents.paths import recorded_path
-from geolatents.settings.files import FilesImagery, ValidityMask
-from geolatents.settings.synthetic import SyntheticImagery
+from geolatents.settings.files import ImageFiles, ValidityMask
+from geolatents.settings.scenes import SceneImagery
 
 ACQUIRED_TAG = "ACQUIRED"
 """Tag of a file that gives its acquisition date; the synthetic scenes carry it."""
+LICENCE_TAG = "LICENCE"
+"""Tag of an assembled scene that gives its licence."""
 USABLE_DEFAULTS = {"udm": [0], "udm2": [1], "scl": list(SCL_USABLE), "values": [1]}
 
 
@@ -31,7 +33,7 @@ def build_record(
     scene: str,
     file: Path,
     source: Dataset,
-    imagery: FilesImagery | SyntheticImagery,
+    imagery: SceneImagery,
     output: Path,
     hashed: bool = True,
 ) -> SceneRecord:
@@ -49,7 +51,7 @@ def build_record(
         SceneError: No CRS or position, unknown bands, bands of several types, or a mask or metadata
             file is missing.
     """
-    settings = imagery if isinstance(imagery, FilesImagery) else None
+    settings = imagery if isinstance(imagery, ImageFiles) else None
     names, is_image = _band_names(file, source, settings)
     mask = _mask(file, source, names, settings.mask, output) if settings and settings.mask else None
     in_file = mask is not None and mask.file is None
@@ -77,13 +79,13 @@ def build_record(
         mask=mask,
         scale=scale,
         acquired=acquired or _acquired(source, settings),
-        licence=settings.licence if settings else "CC0-1.0",
+        licence=_licence(source, settings),
         provider=imagery.provider,
     )
 
 
 def _band_names(
-    file: Path, source: Dataset, settings: FilesImagery | None
+    file: Path, source: Dataset, settings: ImageFiles | None
 ) -> tuple[list[str], list[bool]]:
     """Names of all bands of a file, and which of them are image (not alpha).
 
@@ -180,7 +182,7 @@ def _dtype(file: Path, source: Dataset, indexes: Sequence[int]) -> str:
 
 
 def _planetscope(
-    file: Path, indexes: list[int], settings: FilesImagery | None
+    file: Path, indexes: list[int], settings: ImageFiles | None
 ) -> tuple[str | None, list[float] | None]:
     if settings is None or settings.metadata == "none":
         return None, None
@@ -190,7 +192,7 @@ def _planetscope(
     return metadata.acquired, scale
 
 
-def _crs(file: Path, source: Dataset, settings: FilesImagery | None) -> str:
+def _crs(file: Path, source: Dataset, settings: ImageFiles | None) -> str:
     stated = settings.crs if settings else None
     if source.crs is None and stated is None:
         raise SceneError(
@@ -221,7 +223,7 @@ def _transform(file: Path, source: Dataset) -> tuple[float, float, float, float,
 
 
 def _nodata(
-    file: Path, source: Dataset, indexes: Sequence[int], settings: FilesImagery | None
+    file: Path, source: Dataset, indexes: Sequence[int], settings: ImageFiles | None
 ) -> float | Literal["nan"] | None:
     values = [source.nodatavals[index - 1] for index in indexes]
     stated = {repr(value): value for value in values}
@@ -240,15 +242,20 @@ def _nodata(
     return "nan" if math.isnan(value) else float(value)
 
 
-def _acquired(source: Dataset, settings: FilesImagery | None) -> str | None:
+def _licence(source: Dataset, settings: ImageFiles | None) -> str:
+    stated = settings.licence if settings else "CC0-1.0"
+    return str(source.tags().get(LICENCE_TAG, stated))
+
+
+def _acquired(source: Dataset, settings: ImageFiles | None) -> str | None:
     if settings is not None and settings.acquired is not None:
         return settings.acquired.isoformat()
     return source.tags().get(ACQUIRED_TAG)  # type: ignore[no-any-return]
 
 
-def file_warnings(source: Dataset, imagery: FilesImagery | SyntheticImagery) -> Iterator[str]:
+def file_warnings(source: Dataset, imagery: SceneImagery) -> Iterator[str]:
     """What a user should know of a file that can be used."""
-    settings = imagery if isinstance(imagery, FilesImagery) else None
+    settings = imagery if isinstance(imagery, ImageFiles) else None
     masked = settings is not None and settings.mask is not None
     name = Path(source.name)
     if not masked and not all(_band_names(name, source, settings)[1]):

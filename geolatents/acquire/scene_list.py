@@ -5,6 +5,7 @@ It is GeoJSON, so that it opens in QGIS; a user may delete features from it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,11 @@ from geolatents.files import read_json, write_json
 from geolatents.settings.base import Name, Section
 
 SEARCH_AGAIN = "run `snakemake search`"
+
+
+def search_values(search: Section) -> dict[str, Any]:
+    """Settings of a search as its list keeps them: defaults left out."""
+    return search.model_dump(mode="json", exclude_defaults=True)
 
 
 class SceneItem(Section):
@@ -45,10 +51,6 @@ class SceneList(Section):
     def names(self) -> list[str]:
         """Names of the scenes."""
         return [item.scene for item in self.scenes]
-
-    def item(self, scene: str) -> SceneItem:
-        """A scene by name."""
-        return next(item for item in self.scenes if item.scene == scene)
 
 
 def write_scene_list(
@@ -79,15 +81,54 @@ def write_scene_list(
     )
 
 
-def read_scene_list(file: Path) -> SceneList:
+def read_list(file: Path, search: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Read what a search of any kind left.
+
+    Args:
+        file: The list.
+        search: Search settings of the configuration, defaults left out; None: of any search.
+
+    Raises:
+        FetchError: It is missing, or of another search.
+    """
+    if not file.is_file():
+        raise FetchError(
+            "the search of the configuration was not made yet", where=file, fix=SEARCH_AGAIN
+        )
+    values = read_json(file)
+    if search is not None and values.get("search") != search:
+        raise FetchError(
+            "the list of a search is not of the search that the configuration states",
+            where=file,
+            expected=search,
+            found=values.get("search"),
+            fix=f"{SEARCH_AGAIN}, or undo the change of `search`",
+        )
+    return dict(values)
+
+
+def check_list(file: Path, search: str, output: Path) -> None:
+    """Check that the list of a search is there and of the search that the configuration states.
+
+    Args:
+        file: The list.
+        search: JSON of the search settings, defaults left out.
+        output: JSON with the time of the search.
+
+    Raises:
+        FetchError: There is none, or it is of another search.
+    """
+    values = read_list(file, json.loads(search))
+    write_json(output, {"searched": values["searched"]})
+
+
+def read_scene_list(file: Path, search: dict[str, Any] | None = None) -> SceneList:
     """Read a list of scenes.
 
     Raises:
-        FetchError: It is missing or damaged, or names a scene twice.
+        FetchError: It is missing or damaged, of another search, or names a scene twice.
     """
-    if not file.is_file():
-        raise FetchError("there is no list of scenes yet", where=file, fix=SEARCH_AGAIN)
-    values = read_json(file)
+    values = read_list(file, search)
     try:
         found = SceneList(
             provider=values["provider"],

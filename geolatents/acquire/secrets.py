@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import netrc
 import os
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, quote_plus, urlsplit
@@ -14,6 +16,9 @@ from geolatents.errors import AccessError
 HIDDEN = "***"
 SHORTEST = 4
 """Values below this length are not looked for in texts; no key is that short."""
+
+_NAMED = re.compile(r"(?i)((?:key|token|secret|password|signature|credential|sig)=)[^&\s'\"<>]+")
+"""Parameters that are secret by their names; of signed addresses too, such as ``X-Amz-Signature``."""
 
 _known: set[str] = set()
 
@@ -41,11 +46,18 @@ class Key:
             AccessError: There is none, or the netrc file cannot be read.
         """
         host = urlsplit(url).hostname or ""
-        found = os.environ.get(self.variable) or _netrc_password(host)
+        place = f"the environment variable {self.variable}, or `machine {host}` in a netrc file"
+        found = (os.environ.get(self.variable) or _netrc_password(host) or "").strip()
         if not found:
             raise AccessError(
-                f"{self.service} needs a key and none is set",
-                expected=f"the environment variable {self.variable}, or `machine {host}` in a netrc file",
+                f"{self.service} needs a key and none is set", expected=place, fix=self.help()
+            )
+        if re.search(
+            r"[\s\0-\x1f\x7f]", found
+        ):  # libraries would repeat it, escaped, in their errors
+            raise AccessError(
+                f"the key of {self.service} holds a blank or a line break",
+                where=place,
                 fix=self.help(),
             )
         return remember(found)
@@ -58,21 +70,20 @@ class Key:
 def remember(secret: str) -> str:
     """Take note of a secret that came by other ways (a temporary token), so that it is hidden too."""
     if len(secret) >= SHORTEST:
-        _known.update({secret, quote(secret, safe=""), quote_plus(secret)})
+        quoted = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+        lower = {re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), text) for text in quoted}
+        basic = b64encode(f"{secret}:".encode()).decode()
+        _known.update({secret, json.dumps(secret)[1:-1], basic} | quoted | lower)
     return secret
 
 
 def redacted(text: object) -> str:
-    """A text without any secret that this process knows, and without queries and users of URLs."""
+    """A text without secrets that this process knows, users in URLs, and parameters that are secret by name."""
     shown = str(text)
     for secret in sorted(_known, key=len, reverse=True):
         shown = shown.replace(secret, HIDDEN)
     shown = re.sub(r"(https?://)[^/\s@]+@", rf"\1{HIDDEN}@", shown)
-    return re.sub(
-        r"(?i)\b((?:api[-_]?key|access[-_]?token|token|sig|signature|key)=)[^&\s'\"]+",
-        rf"\1{HIDDEN}",
-        shown,
-    )
+    return _NAMED.sub(rf"\1{HIDDEN}", shown)
 
 
 def public_url(url: str, *, signed: bool = False) -> str:
@@ -89,7 +100,15 @@ def _netrc_password(host: str) -> str | None:
     if not file.is_file():
         return None
     try:
-        entry = netrc.netrc(str(file)).authenticators(host)
+        # Not `authenticators`, which gives the password of `default` to every host.
+        entry = netrc.netrc(str(file)).hosts.get(host)
+    except OSError as error:
+        raise AccessError(
+            "the netrc file cannot be read",
+            where=file,
+            found=error.strerror,
+            fix="make it readable for you (chmod 600)",
+        ) from None
     except netrc.NetrcParseError as error:
         # The parser's own message may repeat the line with the password.
         raise AccessError(

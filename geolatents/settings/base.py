@@ -16,9 +16,10 @@ NO_SECTION = "null"
 
 RESERVED = frozenset(
     {
-        "all", "archive", "batches", "checks", "cover", "experiments", "ground", "labels", "landuse",
-        "landcover", "logs", "models", "olr", "report", "scenes", "search", "splits", "summary",
-        "test", "tiles", "train", "vae", "validation", "verify",
+        "all", "archive", "batches", "checks", "cover", "download", "downloads", "experiments",
+        "ground", "labels", "landcover", "landuse", "logs", "maps", "models", "olr", "photos",
+        "preview", "report", "scenes", "search", "source", "splits", "summary", "test", "tiles",
+        "train", "vae", "validation", "verify",
     }
 )  # fmt: skip
 """Words that are targets, folders or parts, and therefore no names."""

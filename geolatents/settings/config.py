@@ -16,6 +16,7 @@ from geolatents.settings.base import Name, Section
 from geolatents.settings.dataset import Dataset
 from geolatents.settings.experiments import Experiment
 from geolatents.settings.models import Classifier, Model, Siamese
+from geolatents.settings.photos import PhotoSet
 
 
 class Config(Section):
@@ -30,10 +31,21 @@ class Config(Section):
         None,
         description="Folder of input data; default: the environment variable GEOLATENTS_DATA, else `../shared/data`.",
     )
+    downloads: str | None = Field(
+        None,
+        description="Folder of everything that is downloaded, shared by all datasets; default: the environment variable GEOLATENTS_DOWNLOADS, else `downloads`.",
+    )
+    searches: str = Field(
+        "searches",
+        description="Folder of the lists of scenes and photos that `snakemake search` writes and that you keep.",
+    )
     environment: Literal["cpu", "gpu"] = Field(
         "cpu", description="Conda environment of training rules, where Snakemake deploys software."
     )
     datasets: dict[Name, Dataset] = Field({}, description="Datasets by name.")
+    photos: dict[Name, PhotoSet] = Field(
+        {}, description="Sets of geotagged photos by name, each with map images if wanted."
+    )
     models: dict[Name, Model] = Field(
         {}, description="Models by name; the name ends in the model's kind."
     )
@@ -41,6 +53,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _references(self) -> Config:
+        both = sorted(set(self.datasets) & set(self.photos))
+        if both:
+            raise ValueError(f"{both[0]!r} is both a dataset and a photo set; rename one")
         for name, model in self.models.items():
             if not name.endswith(f"-{model.kind}"):
                 raise ValueError(f"model {name!r} must end in '-{model.kind}'")

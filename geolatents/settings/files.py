@@ -36,14 +36,9 @@ class ValidityMask(Section):
         return self
 
 
-class FilesImagery(Section):
-    """Georeferenced images on disk: GeoTIFF or COG, JPEG2000, PNG or JPEG with world file."""
+class ImageFiles(Section):
+    """How georeferenced image files are read."""
 
-    provider: Literal["files"]
-    files: list[str] = Field(
-        min_length=1,
-        description="Paths or glob patterns, relative to the data folder; each file is one scene named by its stem.",
-    )
     bands: list[str] | None = Field(
         None,
         description="Band names in file order, such as `[blue, green, red, nir]`; default: the file's own descriptions.",
@@ -68,3 +63,19 @@ class FilesImagery(Section):
     )
     acquired: date | None = Field(None, description="Acquisition date, where no metadata gives it.")
     licence: str = Field("unknown", description="Licence of the images, kept in every record.")
+
+
+class FilesImagery(ImageFiles):
+    """Georeferenced images on disk: GeoTIFF or COG, JPEG2000, PNG or JPEG with world file."""
+
+    provider: Literal["files"]
+    files: list[str] = Field(
+        min_length=1,
+        description="Paths or glob patterns, relative to the data folder; each file is one scene named by its stem.",
+    )
+
+
+class AssembledImagery(ImageFiles):
+    """Scenes that the workflow assembled from downloads; their bands and dates stand in the files."""
+
+    provider: Literal["planetscope", "dls_orthophotos", "sentinel2"]

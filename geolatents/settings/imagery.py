@@ -7,14 +7,28 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from geolatents.settings.base import section_values
+from geolatents.settings.dls_orthophotos import DlsOrthophotosImagery
 from geolatents.settings.files import FilesImagery
 from geolatents.settings.images import ImageFolder
+from geolatents.settings.planetscope import PlanetScopeImagery
+from geolatents.settings.sentinel2 import Sentinel2Imagery
 from geolatents.settings.synthetic import SyntheticImagery
 
-Imagery = Annotated[SyntheticImagery | FilesImagery | ImageFolder, Field(discriminator="provider")]
+DOWNLOADED = (PlanetScopeImagery, DlsOrthophotosImagery, Sentinel2Imagery)
+"""Imagery whose scenes a search finds and a download brings."""
+
+Imagery = Annotated[
+    SyntheticImagery
+    | FilesImagery
+    | ImageFolder
+    | PlanetScopeImagery
+    | DlsOrthophotosImagery
+    | Sentinel2Imagery,
+    Field(discriminator="provider"),
+]
 
 
 def parse_imagery(text: str) -> Imagery:
-    """A imagery section of any provider from its canonical JSON."""
+    """An imagery section of any provider from its canonical JSON."""
     adapter: TypeAdapter[Imagery] = TypeAdapter(Imagery)
     return adapter.validate_python(section_values(text))

@@ -7,17 +7,23 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from geolatents.settings.base import NO_SECTION, Section
+from geolatents.settings.corine import CorineProduct, CorineService
 
 
 class LandCover(Section):
     """A land-cover layer in any of the forms that users have."""
 
-    source: Literal["synthetic", "vector", "raster", "boxes", "sheets"] = Field(
-        description="`synthetic`: the demo country's own; `vector`: gpkg, shp, gdb, geojson or geoparquet; "
+    source: Literal["synthetic", "corine", "vector", "raster", "boxes", "sheets"] = Field(
+        description="`synthetic`: the demo country's own; `corine`: CORINE Land Cover of the scenes' area, downloaded; `vector`: gpkg, shp, gdb, geojson or geoparquet; "
         "`raster`: level-3 codes or grid codes; `boxes`: a CSV of left, top, right, bottom, class; "
         "`sheets`: PNG label sheets beside PNG orthophotos."
     )
     path: str | None = Field(None, description="File or glob pattern, relative to the data folder.")
+    product: CorineProduct = Field(CorineProduct(), description="`corine`: which one.")
+    service: CorineService = Field(
+        CorineService(),
+        description="`corine`: where the service is, and how patiently it is asked.",
+    )
     layer: str | None = Field(
         None, description="Layer of a vector file; default: the one that has a code field."
     )
@@ -42,7 +48,10 @@ class LandCover(Section):
     repair: bool = Field(
         False, description="Repair invalid polygons (and say how many) instead of stopping."
     )
-    year: int | None = Field(2018, description="Reference year, compared with the images' year.")
+    year: int | None = Field(
+        2018,
+        description="Reference year, compared with the images' year; `corine`: that of `product` is.",
+    )
     minimum_unit_ha: float = Field(
         25.0,
         ge=0,
@@ -51,11 +60,19 @@ class LandCover(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> LandCover:
-        if self.source != "synthetic" and not self.path:
+        made = self.source in {"synthetic", "corine"}
+        if not made and not self.path:
             raise ValueError(f"`path` is needed for source {self.source!r}")
+        if self.source == "corine" and self.path:
+            raise ValueError("`source: corine` is downloaded; for a file of yours, see `vector`")
         if self.values == "position" and not self.classes:
             raise ValueError("`classes` is needed for `values: position`")
         return self
+
+    @property
+    def reference_year(self) -> int | None:
+        """Year of the land that the layer shows."""
+        return self.product.year if self.source == "corine" else self.year
 
 
 def parse_landcover(text: str) -> LandCover | None:

@@ -25,7 +25,7 @@ from geolatents.logs import LOG
 from geolatents.paths import recorded_file, recorded_path
 from geolatents.settings.files import FilesImagery
 from geolatents.settings.landcover import LandCover
-from geolatents.settings.synthetic import SyntheticImagery
+from geolatents.settings.scenes import SceneImagery
 from geolatents.settings.tiles import TileSettings
 from geolatents.tiles.cut import count_tiles
 from geolatents.tiles.grid import TileGrid
@@ -39,7 +39,7 @@ FIX_NO_TILES = "use a smaller `tiles.size`, a lower `tiles.min_valid`, or `tiles
 def check_scene(
     scene: str,
     file: Path,
-    imagery: FilesImagery | SyntheticImagery,
+    imagery: SceneImagery,
     tiles: TileSettings,
     output: Path,
     others: Mapping[str, Path] | None = None,
@@ -140,7 +140,7 @@ def check_scenes(
         )
     found: list[str] = []
     if landcover is not None:
-        found += _year_warnings(records, landcover.year)
+        found += _year_warnings(records, landcover.reference_year)
         found += _unit_warnings(records, landcover.minimum_unit_ha, tiles)
     for text in found:
         LOG.warning(text)
@@ -161,9 +161,9 @@ OTHERS_FAULTS = (SceneError, RasterioError, OSError)
 
 
 def other_scenes(
-    scene: str, imagery: FilesImagery | SyntheticImagery, root: Path
+    scene: str, imagery: SceneImagery, root: Path
 ) -> dict[str, Path]:
-    """Images of all other scenes of a dataset below the data folder; drawn scenes have none."""
+    """Images of all other scenes of a dataset below the data folder; drawn and assembled scenes have none."""
     if not isinstance(imagery, FilesImagery):
         return {}
     return {name: file for name, file in scene_files(imagery, root).items() if name != scene}
@@ -172,7 +172,7 @@ def other_scenes(
 def _require_like_others(
     record: SceneRecord,
     others: Mapping[str, Path],
-    imagery: FilesImagery | SyntheticImagery,
+    imagery: SceneImagery,
     output: Path,
 ) -> None:
     """Compare with the first other scene that can be read: every scene meets the first one."""
@@ -190,7 +190,7 @@ def _require_tiles_elsewhere(
     record: SceneRecord,
     reason: str,
     others: Mapping[str, Path],
-    imagery: FilesImagery | SyntheticImagery,
+    imagery: SceneImagery,
     tiles: TileSettings,
     output: Path,
 ) -> None:

@@ -14,10 +14,17 @@ import zarr
 
 from geolatents.acquire.bigearthnet import bigearthnet_images
 from geolatents.acquire.images import ImageSet, table_images
+from geolatents.acquire.images_annotated import annotated_images
+from geolatents.acquire.images_archive import located
+from geolatents.acquire.images_celeba import celeba_images
+from geolatents.acquire.images_cifar import cifar10_images
+from geolatents.acquire.images_dfc2019 import dfc2019_images
+from geolatents.acquire.images_folders import folder_images
 from geolatents.acquire.legacy import legacy_images
 from geolatents.errors import StoreError
 from geolatents.files import read_json, write_json
 from geolatents.logs import LOG, progress
+from geolatents.paths import downloads_root
 from geolatents.settings.images import ImageFolder
 from geolatents.stores import (
     content_manifest,
@@ -36,13 +43,20 @@ CHUNK = 256
 
 READERS: dict[str, Callable[[ImageFolder, Path], ImageSet]] = {
     "table": table_images,
+    "folders": folder_images,
+    "annotated": annotated_images,
     "bigearthnet": bigearthnet_images,
+    "cifar10": cifar10_images,
+    "celeba": celeba_images,
+    "dfc2019": dfc2019_images,
     "legacy": legacy_images,
 }
 """Readers of the layouts of image folders."""
 
 
-def check_images(imagery: ImageFolder, root: Path, output: Path) -> None:
+def check_images(
+    imagery: ImageFolder, root: Path, output: Path, downloads: Path | None = None
+) -> None:
     """Check a folder or archive of images and its labels; decodes every image.
 
     ``output`` is JSON with ``n_images``, ``bands``, ``dtype``, ``size`` (width, height),
@@ -52,12 +66,13 @@ def check_images(imagery: ImageFolder, root: Path, output: Path) -> None:
         imagery: Settings of the images.
         root: Data folder.
         output: JSON to write.
+        downloads: Folder of downloads, where archives lie; default: that of the environment.
 
     Raises:
         SceneError: An image cannot be decoded, is there twice, or lacks a band.
         LabelError: The table is wrong, or an image has no row in it.
     """
-    images = open_images(imagery, root)
+    images = open_images(imagery, root, downloads)
     for text in images.warnings:
         LOG.warning(text)
     for _ in _decoded(images, what="Checking images"):
@@ -73,6 +88,7 @@ def pack_images(
     manifest: Path,
     cover_store: Path,
     cover_manifest: Path,
+    downloads: Path | None = None,
 ) -> None:
     """Write images and their labels as a tile store and a cover store.
 
@@ -84,19 +100,21 @@ def pack_images(
         check: What :func:`check_images` wrote.
         store: Tile store: ``images``, ``ids``, ``group``, ``valid_share``, ``mean``, ``std``.
         manifest: Its content manifest.
-        cover_store: Cover store: ``cover`` (tile, class) 0 or 1, ``ids``.
+        cover_store: Cover store: ``cover`` (tile, class) 0 or 1, or shares where the layout has the
+            class of each pixel; ``ids``; further attributes such as ``height`` (tile).
         cover_manifest: Its content manifest.
+        downloads: Folder of downloads, where archives lie; default: that of the environment.
 
     Raises:
         SceneError: An image cannot be decoded.
         StoreError: The images are not those that were checked.
     """
     use_fast_codecs()
-    images = open_images(imagery, root)
+    images = open_images(imagery, root, downloads)
     if _summary(images) != read_json(check):
         raise StoreError(
             "the images or labels have changed since they were checked",
-            where=root / imagery.images,
+            where=imagery.archive or root / imagery.images,
             fix=f"delete {check} and rerun",
         )
     _write_tiles(images, store)
@@ -105,14 +123,15 @@ def pack_images(
     write_json(cover_manifest, content_manifest(cover_store))
 
 
-def open_images(imagery: ImageFolder, root: Path) -> ImageSet:
-    """List images and read their labels, in the layout of the settings.
+def open_images(imagery: ImageFolder, root: Path, downloads: Path | None = None) -> ImageSet:
+    """List images and read their labels, in the layout of the settings or of their archive.
 
     Raises:
         SceneError: Images are missing or there twice.
         LabelError: Labels are missing or wrong.
     """
-    return READERS[imagery.layout](imagery, root)
+    settings, folder = located(imagery, root, downloads or downloads_root())
+    return READERS[settings.layout](settings, folder)
 
 
 def _summary(images: ImageSet) -> dict[str, Any]:
@@ -177,3 +196,5 @@ def _write_cover(images: ImageSet, store: Path) -> None:
             cover
         )
         write_strings(group, "ids", images.ids, "tile")
+        for name, values in images.attributes.items():
+            create_array(group, name, values.shape, values.dtype, dimensions=("tile",))[:] = values

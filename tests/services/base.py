@@ -7,8 +7,9 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -24,6 +25,7 @@ class Call:
     query: dict[str, str]
     headers: dict[str, str]  # names in lower case
     body: bytes
+    moment: float = field(default_factory=time.monotonic)
 
     @property
     def form(self) -> dict[str, str]:
@@ -42,13 +44,15 @@ class Call:
 
 @dataclass
 class Answer:
-    """What goes back. ``cut``: bytes of the body after which the connection is closed."""
+    """What goes back. ``cut``: bytes of the body after which the connection is closed, with ``hold`` not before it is set."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
-    length: bool = True  # send Content-Length
+    length: bool = True  # send Content-Length; otherwise the end of the connection ends the body
+    chunked: bool = False  # send the body in chunks (RFC 9112, 7.1), without Content-Length
+    hold: threading.Event | None = None
 
     @classmethod
     def json(cls, value: Any, status: int = 200, **headers: str) -> Self:
@@ -179,6 +183,12 @@ CLOSED = lambda _call, _true: None  # noqa: E731
 """A fault: the connection is closed without an answer."""
 
 
+def _chunks(body: bytes, size: int = 1 << 14) -> Iterator[bytes]:
+    for start in range(0, len(body), size):
+        piece = body[start : start + size]
+        yield f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
+
+
 def _handler_of(service: LocalService) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -195,7 +205,11 @@ def _handler_of(service: LocalService) -> type[BaseHTTPRequestHandler]:
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
-            if answer.length and answer.status not in {204, 304}:
+            sent = answer.body if answer.cut is None else answer.body[: answer.cut]
+            if answer.chunked:
+                self.send_header("Transfer-Encoding", "chunked")
+                sent = b"".join(_chunks(sent)) + (b"0\r\n\r\n" if answer.cut is None else b"")
+            elif answer.length and answer.status not in {204, 304}:
                 self.send_header("Content-Length", str(len(answer.body)))
             if not answer.length:
                 self.send_header("Connection", "close")
@@ -203,14 +217,18 @@ def _handler_of(service: LocalService) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             if self.command == "HEAD":
                 return
-            self.wfile.write(answer.body if answer.cut is None else answer.body[: answer.cut])
-            if answer.cut is not None:
-                self.wfile.flush()
-                self._hang_up()
+            with suppress(ConnectionError):  # a client may have enough
+                self.wfile.write(sent)
+                if answer.cut is not None:
+                    self.wfile.flush()
+                    if answer.hold is not None:
+                        answer.hold.wait(60)
+                    self._hang_up()
 
         def _hang_up(self) -> None:
             self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
 
         do_GET = do_POST = do_PUT = do_HEAD = _serve  # noqa: N815
 

@@ -1,13 +1,13 @@
 from pathlib import Path
 
 from geolatents.paths import data_root
-from geolatents.settings.imagery import parse_imagery
+from geolatents.settings.scenes import parse_scene_imagery
 from geolatents.settings.tiles import TileSettings
 from geolatents.tiles.check import check_scene, other_scenes
 from geolatents.workflow import rule_log
 
 with rule_log(snakemake):
-    imagery = parse_imagery(snakemake.params.imagery)
+    imagery = parse_scene_imagery(snakemake.params.imagery)
     check_scene(
         scene=snakemake.wildcards.scene,
         file=Path(snakemake.input.file),

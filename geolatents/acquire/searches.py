@@ -1,0 +1,99 @@
+"""What all searches of a configuration left: scenes of datasets, grid cells of photo sets."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from geolatents.acquire.scene_list import SceneItem, read_list, read_scene_list, search_values
+from geolatents.errors import GeolatentsError
+from geolatents.settings.config import Config
+from geolatents.settings.imagery import DOWNLOADED
+
+MARGIN_DEGREES = 0.02
+"""Land cover is asked for this much beyond the scenes' footprints, for tiles at their edges."""
+
+AREA_STEP = 0.01
+"""Degrees to which that area is widened, so that it rarely changes when scenes are added."""
+
+
+class Searches:
+    """Lists of scenes and photos, read when the workflow's graph is built; asks no service.
+
+    Attributes:
+        scenes: Scenes by name of each dataset that has a list.
+        cells: Grid cells of each photo set that has a list, with what identifies their content.
+        missing: Names without a usable list.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.scenes: dict[str, dict[str, SceneItem]] = {}
+        self.cells: dict[str, dict[str, str]] = {}
+        self.missing: list[str] = []
+        for name, section in self.sections():
+            try:
+                self._read(name, search_values(section.search))
+            except GeolatentsError:
+                self.missing.append(name)  # the rule `check_search` says why
+
+    def sections(self) -> Iterator[tuple[str, Any]]:
+        """Datasets and photo sets that are searched for, by name."""
+        for name, dataset in self._config.datasets.items():
+            if isinstance(dataset.imagery, DOWNLOADED):
+                yield name, dataset.imagery
+        for name, photos in self._config.photos.items():
+            yield name, photos.source
+
+    def section(self, name: str) -> Any:
+        """The imagery or photo source of a dataset or photo set."""
+        return dict(self.sections())[name]
+
+    def file(self, name: str) -> Path:
+        """Where the list of a dataset or photo set lies."""
+        ending = "json" if name in self._config.photos else "geojson"
+        return Path(self._config.searches) / f"{name}.{ending}"
+
+    def search(self, name: str) -> str:
+        """JSON of the search settings of a dataset or photo set."""
+        return json.dumps(search_values(self.section(name).search))
+
+    def area(self, dataset: str) -> list[float]:
+        """``[west, south, east, north]`` of a dataset's scenes in degrees, with a margin."""
+        points = [
+            point
+            for item in self.scenes[dataset].values()
+            for point in _points(item.geometry["coordinates"])
+        ]
+        return widened(
+            min(x for x, _ in points),
+            min(y for _, y in points),
+            max(x for x, _ in points),
+            max(y for _, y in points),
+        )
+
+    def _read(self, name: str, search: dict[str, Any]) -> None:
+        file = self.file(name)
+        if name in self._config.photos:
+            self.cells[name] = read_list(file, search)["cells"]
+        else:
+            found = read_scene_list(file, search)
+            self.scenes[name] = {item.scene: item for item in found.scenes}
+
+
+def widened(west: float, south: float, east: float, north: float) -> list[float]:
+    """Bounds with the margin for land cover, rounded outward."""
+    low = (math.floor((v - MARGIN_DEGREES) / AREA_STEP) * AREA_STEP for v in (west, south))
+    high = (math.ceil((v + MARGIN_DEGREES) / AREA_STEP) * AREA_STEP for v in (east, north))
+    return [round(value, 2) for value in (*low, *high)]
+
+
+def _points(coordinates: Any) -> Iterator[tuple[float, float]]:
+    if coordinates and isinstance(coordinates[0], int | float):
+        yield coordinates[0], coordinates[1]
+        return
+    for part in coordinates:
+        yield from _points(part)

@@ -1,0 +1,15 @@
+from pathlib import Path
+
+from geolatents.acquire.landcover_download import download_landcover
+from geolatents.paths import downloads_root
+from geolatents.settings.landcover import LandCover
+from geolatents.workflow import paths, rule_log
+
+with rule_log(snakemake):
+    download_landcover(
+        LandCover.parse(snakemake.params.config),
+        area=snakemake.params.area,
+        scenes=paths(snakemake.input.scenes),
+        downloads=downloads_root(),
+        output=Path(snakemake.output[0]),
+    )
