@@ -44,6 +44,9 @@ def configure(
         handler.setFormatter(_Shown(shown))
         LOG.addHandler(handler)
     LOG.propagate = False
+    # At DEBUG these print whole addresses, keys included.
+    for name in ("urllib3", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def progress(

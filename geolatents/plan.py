@@ -65,6 +65,10 @@ class Plan:
             if not providers or dataset.imagery.provider in providers
         ]
 
+    def with_scenes(self) -> list[str]:
+        """Datasets of scenes, which are cut into tiles."""
+        return [name for name in self.config.datasets if self.provider(name) != "images"]
+
     def downloaded(self) -> list[str]:
         """Datasets whose scenes are downloaded."""
         return [

@@ -1,6 +1,7 @@
 # Scenes, land cover and photos: search and download them, or draw or find them; check them, record them.
 # Rules that need the internet are local rules: compute nodes have none. What they download lies outside the
-# results (docs/decisions/downloads-are-not-outputs.md); their outputs are small records of it.
+# results (docs/decisions/downloads-are-not-outputs.md); their outputs are small records of it. A record says what
+# came from outside, whatever code fetched it, so these rules have no param `code`: a mended fetcher trains nothing anew.
 
 
 rule search:
@@ -83,12 +84,12 @@ rule download_scene:
     resources:
         mem_mb=1000,
         runtime=720,
+        downloads=1,
     params:
         provider=provider,
         item=scene_item,
         product=section("datasets/{dataset}/imagery/product"),
         service=section("datasets/{dataset}/imagery/service"),
-        code=provider_code("acquire.scenes"),
     message:
         "Downloading scene {wildcards.scene} of {wildcards.dataset}"
     script:
@@ -141,10 +142,10 @@ rule download_landcover:
     resources:
         mem_mb=1000,
         runtime=720,
+        downloads=1,
     params:
         config=section("datasets/{dataset}/landcover"),
         area=landcover_area,
-        code=code("acquire.landcover_download"),
     message:
         "Downloading the land cover of {wildcards.dataset}"
     script:
@@ -194,9 +195,9 @@ rule download_archive:
     resources:
         mem_mb=1000,
         runtime=1440,
+        downloads=1,
     params:
         config=section("datasets/{dataset}/imagery"),
-        code=code("acquire.archive_download"),
     message:
         "Downloading the archive of {wildcards.dataset}"
     script:
@@ -219,11 +220,11 @@ rule download_photos:
     resources:
         mem_mb=1000,
         runtime=720,
+        downloads=1,
     params:
         provider=provider,
         service=section("photos/{photos}/source/service"),
         cell=photo_cell,
-        code=provider_code("acquire.photos"),
     message:
         "Downloading photos of cell {wildcards.cell} of {wildcards.photos}"
     script:
@@ -246,10 +247,10 @@ rule download_maps:
     resources:
         mem_mb=1000,
         runtime=720,
+        downloads=1,
     params:
         config=section("photos/{photos}/maps"),
         cell=photo_cell,
-        code=code("acquire.yandex_static"),
     message:
         "Downloading maps of cell {wildcards.cell} of {wildcards.photos}"
     script:
@@ -277,7 +278,7 @@ rule join_photos:
         mem_mb=2000,
         runtime=60,
     params:
-        code=code("acquire.photos"),
+        code=code("acquire.photos_join"),
     message:
         "Joining photos and maps of {wildcards.photos}"
     script:

@@ -14,7 +14,7 @@ rule measure_cover:
     benchmark:
         "<results>/{dataset}/benchmarks/measure_cover/{scene}.tsv"
     wildcard_constraints:
-        dataset=pattern(PLAN.datasets("synthetic", "files")),
+        dataset=pattern(PLAN.with_scenes()),
     conda:
         "../envs/cpu.yaml"
     threads: 2

@@ -13,7 +13,7 @@ rule cut_tiles:
     benchmark:
         "<results>/{dataset}/benchmarks/cut_tiles/{scene}.tsv"
     wildcard_constraints:
-        dataset=pattern(PLAN.datasets("synthetic", "files")),
+        dataset=pattern(PLAN.with_scenes()),
     conda:
         "../envs/cpu.yaml"
     threads: 2

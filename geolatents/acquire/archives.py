@@ -100,24 +100,41 @@ def _bring(
 ) -> None:
     placed = fetcher.root / item.path
     if not file.digests and placed.is_file():
-        # Without a checksum only its content can be looked at; it is pinned as it is.
-        fetcher.make(item, partial(_linked, placed))
+        _take(item, placed, fetcher)
         return
     failures: list[str] = []
     for address in _addresses(file, service):
         try:
-            fetcher.fetch([replace(item, address=_ready(address, fetcher.client))], file.name)
+            ready = _ready(address, file, fetcher.client)
+            fetcher.fetch([replace(item, address=ready)], file.name)
         except FetchError as error:
             LOG.warning("%s does not give %s: %s", public_url(address), file.name, error)
-            failures.append(f"{public_url(address)}: {error}")
+            failures.append(f"{public_url(address)}: {_in_one_line(error)}")
             continue
         return
     raise FetchError(
         f"no address gives {file.name}",
         where=archive.page,
-        found="\n".join(failures),
+        found="; ".join(failures),
         fix=f"try again later, name a mirror in `service.mirror`, or get it by hand: {_by_hand(archive, placed.parent)}",
     )
+
+
+def _take(item: Item, placed: Path, fetcher: Fetcher) -> None:
+    """Enter a file that lies in its place; without a checksum it is pinned as it is.
+
+    Raises:
+        FetchError: It is not what it should be.
+    """
+    try:
+        fetcher.make(item, partial(_linked, placed))
+    except ContentError as error:
+        raise FetchError(
+            "a file that was put into the downloads folder is not what it should be",
+            where=placed,
+            found=_in_one_line(error),
+            fix="remove it, and put the whole file there",
+        ) from None
 
 
 def _require_by_hand(archive: Archive, service: ArchiveService, downloads: Path) -> None:
@@ -155,6 +172,12 @@ def _replaced(address: str, service: ArchiveService) -> str:
     return address
 
 
+def _in_one_line(error: FetchError) -> str:
+    """What was wrong, without the place and the advice, which are given once."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return ", ".join(line for line in lines if not line.startswith(("where:", "what to do:")))
+
+
 def _linked(placed: Path, file: Path) -> None:
     try:
         os.link(placed, file)
@@ -190,9 +213,9 @@ def _begins(magic: bytes, file: Path) -> None:
 # Google Drive
 
 
-def _ready(address: str, client: Client) -> Callable[[], str]:
+def _ready(address: str, file: ArchiveFile, client: Client) -> Callable[[], str]:
     """Gives the address to use now: itself, or where Google Drive's page for large files leads."""
-    if "/uc?export=download&id=" not in address:
+    if file.drive is None or not address.endswith(file.drive):
         return lambda: address
     return lambda: str(client.tried(partial(_confirmed, address, client), public_url(address)))
 

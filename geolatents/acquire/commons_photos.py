@@ -38,7 +38,7 @@ from geolatents.settings.commons_photos import CommonsPhotos, CommonsSearch
 Box = tuple[float, float, float, float]
 """West, south, east, north in degrees."""
 
-LARGEST_SIDE = 40_000.0
+LARGEST_SIDE = 19_900.0
 """Metres; a box may cover 20 km x 20 km (``toobig`` otherwise)."""
 
 SMALLEST_AREA = 101.0

@@ -306,8 +306,8 @@ def _simple_outline(area: Any) -> Any:
     """A polygon of few corners that holds the area and little more."""
     margin = MARGIN
     while True:
-        wide = shapely.buffer(area, margin, join_style="mitre")
-        outline = shapely.set_precision(shapely.simplify(wide, margin / 2), 1.0)
+        plain = shapely.simplify(area, margin / 2)  # leaves out at most half of what is added
+        outline = shapely.set_precision(shapely.buffer(plain, margin, join_style="mitre"), 1.0)
         if shapely.get_num_coordinates(outline) <= MOST_CORNERS:
             return outline
         margin *= 2

@@ -91,6 +91,7 @@ def search(imagery: DlsOrthophotosImagery, data: Path, downloads: Path) -> list[
     area = _shown(area, offer, service.url)
     outline = _in_crs(area, crs, wanted)
     side = wanted.sheet * wanted.resolution
+    prefix = wanted.name or default_name(wanted)
     items = []
     for column, row in sheet_places(outline, side):
         bbox = (column * side, row * side, (column + 1) * side, (row + 1) * side)
@@ -98,13 +99,13 @@ def search(imagery: DlsOrthophotosImagery, data: Path, downloads: Path) -> list[
         if requests is None:  # no tile of the service lies there
             continue
         sheet = Sheet(
-            protocol=wanted.protocol, source=wanted.source, title=offer.title, crs=wanted.crs,
-            resolution=wanted.resolution, bbox=bbox, size=wanted.sheet, format=offer.format,
-            requests=requests,
+            name=prefix, protocol=wanted.protocol, source=wanted.source, title=offer.title,
+            crs=wanted.crs, resolution=wanted.resolution, bbox=bbox, size=wanted.sheet,
+            format=offer.format, requests=requests,
         )  # fmt: skip
         items.append(
             SceneItem(
-                scene=sheet_name(wanted.name or default_name(wanted), column, row),
+                scene=sheet_name(prefix, column, row),
                 geometry=_footprint(bbox, crs),
                 acquired=wanted.acquired.isoformat() if wanted.acquired else None,
                 licence=wanted.licence,
@@ -282,7 +283,8 @@ def _fetch_tiles(fetcher: Fetcher, items: list[Item], what: str, workers: int) -
 def _tile(client: Client, item: Item, file: Path) -> None:
     def once() -> None:
         with client.opened(item.url, params=item.params, accepted=frozenset({404})) as response:
-            file.write_bytes(ABSENT if response.status_code == 404 else response.content)
+            absent = response.status_code in {204, 404}
+            file.write_bytes(ABSENT if absent else response.content)
         try:
             item.content(file)
         except ContentError as error:

@@ -7,6 +7,7 @@ on to another host by a redirect and reach no message.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import requests
 import tenacity
@@ -23,7 +24,7 @@ from filelock import FileLock
 from requests.auth import AuthBase
 
 from geolatents import __version__
-from geolatents.acquire.secrets import Key, public_url, redacted, remember
+from geolatents.acquire.secrets import HIDDEN, Key, public_url, redacted, remember
 from geolatents.errors import AccessError, FetchError
 from geolatents.logs import LOG
 
@@ -47,6 +48,10 @@ LONGEST_WAIT = 300.0
 """Seconds; a service that asks for a longer pause has closed for now, and the user is told."""
 
 Json = Any
+
+logging.getLogger("urllib3").setLevel(
+    logging.INFO
+)  # its debug lines hold whole URLs, with their keys
 
 
 class Again(Exception):  # noqa: N818 - no error but a wish
@@ -92,7 +97,7 @@ class Pace:
     @contextmanager
     def _slot(self, url: str) -> Iterator[Path]:
         """The file with a host's next free moment, for this process alone."""
-        host = urlsplit(url).netloc.rpartition("@")[2].replace(":", "_")
+        host = urlsplit(url).netloc.rpartition("@")[2].replace(":", "_") or "no host"
         slot = self.folder / host
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{slot}.lock").acquire(poll_interval=0.01):
@@ -235,6 +240,7 @@ class Client:
         form: Mapping[str, Any] | None = None,
         body: Json = None,
         accepted: frozenset[int] = frozenset(),
+        signed: bool = False,
     ) -> Iterator[requests.Response]:
         """One attempt of a request as an open, streamed answer; use within :meth:`tried`.
 
@@ -246,6 +252,7 @@ class Client:
             form: Body as a form.
             body: Body as JSON.
             accepted: Statuses above 399 that the caller handles.
+            signed: Whether the query of the address is a secret by itself.
 
         Raises:
             Again: Connection lost, body cut short, or a transient status.
@@ -262,22 +269,22 @@ class Client:
             )  # fmt: skip
             with response:
                 if response.status_code >= 400 and response.status_code not in accepted:
-                    self._refuse(response)
+                    self._refuse(response, signed or bool(response.history))
                 yield response
         except requests.TooManyRedirects:
-            raise FetchError("too many redirects", where=public_url(url, signed=True)) from None
+            raise FetchError("too many redirects", where=public_url(url, signed=signed)) from None
         except _LOST as error:
             raise Again(f"{type(error).__name__}: {_cause(error, url)}") from None
         except requests.RequestException as error:
             raise FetchError(
                 "the request cannot be made",
-                where=public_url(url, signed=True),
+                where=public_url(url, signed=signed),
                 found=_without(url, error),
             ) from None
 
-    def _refuse(self, response: requests.Response) -> None:
-        status, text = response.status_code, _text(response)
-        place = public_url(response.url, signed=True)
+    def _refuse(self, response: requests.Response, signed: bool) -> None:
+        status, text = response.status_code, _text(response, signed)
+        place = public_url(response.url, signed=signed)
         if status in TRANSIENT:
             wait = retry_after(response.headers)
             if wait:
@@ -389,7 +396,7 @@ def _kind(response: requests.Response) -> str:
     return response.headers.get("Content-Type", "unknown content").partition(";")[0]
 
 
-def _text(response: requests.Response) -> str:
+def _text(response: requests.Response, signed: bool) -> str:
     """The first words of an error's body: JSON as it is, of HTML only that it is HTML."""
     try:
         body = response.raw.read(2000, decode_content=True).decode("utf-8", "replace").strip()
@@ -401,6 +408,9 @@ def _text(response: requests.Response) -> str:
         body = json.dumps(json.loads(body), ensure_ascii=False)
     except ValueError:
         body = " ".join(body.split())
+    if signed:  # services repeat what they were sent
+        for _, value in parse_qsl(urlsplit(response.url).query):
+            body = body.replace(value, HIDDEN)
     return redacted(body[:500]) or (response.reason or "")
 
 

@@ -81,7 +81,7 @@ def load_plain_pickle(content: bytes, where: Path) -> Any:
         SceneError: It is damaged, or names anything else.
     """
     try:
-        return _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
+        return _PlainUnpickler(content, where).load()
     except SceneError:
         raise
     except Exception as error:  # a damaged pickle raises nearly anything
@@ -100,6 +100,10 @@ _NDARRAY = object()
 class _PlainUnpickler(pickle.Unpickler):
     """An unpickler that knows the parts of NumPy arrays and no other class or function."""
 
+    def __init__(self, content: bytes, where: Path) -> None:
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        self.where = where
+
     def find_class(self, module: str, name: str) -> Any:
         if module in {"numpy.core.multiarray", "numpy._core.multiarray"} and name == "_reconstruct":
             return _empty_array
@@ -109,6 +113,7 @@ class _PlainUnpickler(pickle.Unpickler):
             return _latin1
         raise SceneError(
             "the pickle is not plain data, so it is not opened",
+            where=self.where,
             expected="arrays, texts, lists and dictionaries",
             found=f"{module}.{name}",
             fix="delete it; it is no batch of CIFAR-10, and it may be harmful",

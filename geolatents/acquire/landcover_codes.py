@@ -14,14 +14,15 @@ from geolatents.settings.landcover import LandCover
 
 CODE_FIELD = re.compile(r"(clc)?_?(code)?_?(\d{2}|\d{4})?", re.IGNORECASE)
 NO_DATA = {
-    "code": frozenset({"0", "48", "255", "-128", "999"}),
-    "grid_code": frozenset({"0", "48", "255", "-128"}),
+    "code": frozenset({"0", "48", "255", "-128", "128", "999"}),
+    "grid_code": frozenset({"0", "48", "255", "-128", "128"}),
     "position": frozenset({"0", "255"}),
 }
 """Values without land cover.
 
-48 and 999 are NODATA of the official legend, -128 and 255 of its rasters; 0 is what the rasters of
-overseas territories have around the islands (EEA, CLC legend and 100 m rasters).
+48 and 999 are NODATA of the official legend, -128 and 255 of its rasters; 128 is -128 where the bytes
+are read without a sign; 0 is what the rasters of overseas territories have around the islands (EEA,
+CLC legend and 100 m rasters).
 """
 
 

@@ -68,7 +68,7 @@ def read_vector(
     Raises:
         LandCoverError: The file cannot be read or used.
     """
-    layer = find_layer(file, settings)
+    layer = find_layer(file, settings, scenes)
     crs = chosen_crs(layer.crs, settings, file)
     area = scenes.area(crs)
     if area is None:
@@ -95,8 +95,10 @@ def read_vector(
     return Polygons(crs, kept.geometries, codes, kept.details)
 
 
-def find_layer(file: Path, settings: LandCover) -> Layer:
-    """The named layer, or the only one with polygons and a code field.
+def find_layer(file: Path, settings: LandCover, scenes: Scenes) -> Layer:
+    """The named layer, or the only one with polygons and a code field where land cover is wanted.
+
+    The official files of CORINE hold overseas departments as layers of their own.
 
     Raises:
         LandCoverError: The file cannot be opened, the layer is missing, or there are none or
@@ -117,8 +119,11 @@ def find_layer(file: Path, settings: LandCover) -> Layer:
         return _layer(file, settings.layer, layers[settings.layer], settings)
     names = [name for name, fields in layers.items() if _may_hold_codes(fields, settings)]
     if len(names) > 1:
+        # Where none is, the first one makes the message.
+        names = [name for name in names if _touches(file, name, settings, scenes)] or names[:1]
+    if len(names) > 1:
         raise LandCoverError(
-            "the land cover has several layers with a code field",
+            "the land cover has several layers with a code field around the scenes",
             where=file,
             expected="one",
             found=", ".join(map(repr, names)),
@@ -157,10 +162,28 @@ def _may_hold_codes(fields: Sequence[str], settings: LandCover) -> bool:
     return any(map(looks_like_code_field, fields))
 
 
+def _touches(file: Path, name: str, settings: LandCover, scenes: Scenes) -> bool:
+    """Whether a layer has a feature where land cover is wanted."""
+    area = scenes.area(chosen_crs(_layer_crs(file, name), settings, file))
+    if area is None:
+        return False
+    try:
+        first = pyogrio.read_dataframe(
+            file, layer=name, columns=[], mask=area.wanted, max_features=1
+        )
+    except pyogrio.errors.DataSourceError as error:
+        raise _unreadable(file, error) from None
+    return len(first) > 0
+
+
+def _layer_crs(file: Path, name: str) -> pyproj.CRS | None:
+    crs = pyogrio.read_info(file, layer=name)["crs"]
+    return pyproj.CRS.from_user_input(crs) if crs else None
+
+
 def _layer(file: Path, name: str, fields: Sequence[str], settings: LandCover) -> Layer:
     field = find_code_field(fields, settings, f"{file}, layer {name!r}")
-    crs = pyogrio.read_info(file, layer=name)["crs"]
-    return Layer(name, field, pyproj.CRS.from_user_input(crs) if crs else None)
+    return Layer(name, field, _layer_crs(file, name))
 
 
 def _parquet_layer(file: Path, settings: LandCover) -> Layer:

@@ -14,7 +14,7 @@ from geolatents.acquire.content import Content, ContentError, image_content
 from geolatents.acquire.secrets import redacted
 from geolatents.errors import AccessError, FetchError
 
-ABSENT = b'{"absent": "the service has no such tile (status 404)"}\n'
+ABSENT = b'{"absent": "the service has no such tile (status 404 or 204)"}\n'
 """Content of the file that stands for a tile which the service does not have."""
 
 MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})

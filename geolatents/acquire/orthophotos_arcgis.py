@@ -35,7 +35,8 @@ def arcgis_map_offer(client: Client, search: DlsOrthophotosSearch, root: str) ->
     if "supportedImageFormatTypes" in info:
         formats = [word.lower() for word in _words(info["supportedImageFormatTypes"])]
         require("format", "format", FORMATS[search.format], formats)
-    params = query | _export_params(search) | {"dpi": "96"}
+    params = query | _export_params(search)
+    params |= {"dpi": "96", "transparent": "true" if search.format == "png" else "false"}
     if search.layer is not None:
         for number in search.layer.split(","):
             require("layer", "layer", number, [str(layer["id"]) for layer in info.get("layers", [])])  # fmt: skip
@@ -111,7 +112,6 @@ def _export_params(search: DlsOrthophotosSearch) -> dict[str, str]:
         "bboxSR": code,
         "imageSR": code,
         "format": FORMATS[search.format],
-        "transparent": "true" if search.format == "png" else "false",
         "f": "image",
     }
 

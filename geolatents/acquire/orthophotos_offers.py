@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -68,8 +69,9 @@ def limits(search: DlsOrthophotosSearch, width: int | None, height: int | None) 
     )
 
 
-def degrees(bounds: Box, crs: str) -> Box:
-    """Bounds in longitude and latitude."""
+def degrees(bounds: Box, crs: str) -> Box | None:
+    """Bounds in longitude and latitude; None where they cannot be expressed."""
     transformer = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     west, south, east, north = transformer.transform_bounds(*bounds, densify_pts=21)
-    return west, south, east, north
+    known = all(math.isfinite(value) for value in (west, south, east, north)) and west < east
+    return (west, south, east, north) if known else None

@@ -53,6 +53,7 @@ class Tiles(Section):
 class Sheet(Section):
     """One sheet with all that its requests need: the properties of its entry in the list of scenes."""
 
+    name: str = Field(description="Name of the orthophotos.")
     protocol: Protocol = Field(description="Protocol of the service.")
     source: str = Field(description="Path of the service below its root.")
     title: str = Field(description="What the service calls the layer.")
@@ -68,7 +69,7 @@ class Sheet(Section):
     def identity(self) -> dict[str, Any]:
         """What determines the content of a piece, besides its place; the address is none of it."""
         requests = self.requests
-        common = {"source": self.source, "params": requests.params, "format": self.format}
+        common = {"name": self.name, "source": self.source, "params": requests.params, "format": self.format}
         if isinstance(requests, Windows):
             # The folder of a sheet; its pieces are named by their windows.
             return common | {"crs": self.crs, "bbox": self.bbox, "size": self.size}

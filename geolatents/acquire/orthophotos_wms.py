@@ -32,7 +32,12 @@ def wms_offer(client: Client, search: DlsOrthophotosSearch, root: str) -> Offer:
     url = whole(path, root)
     asked = {"SERVICE": "WMS", "VERSION": search.version, "REQUEST": "GetCapabilities"}
     answer = client.bytes(url, params=query | asked)
-    wms = parsed(url, answer, lambda: WebMapService(url, version=search.version, xml=answer))
+
+    def read() -> Any:
+        found = WebMapService(url, version=search.version, xml=answer)
+        return found, found.getOperationByName("GetMap")
+
+    wms, operation = parsed(url, answer, read)
     names = str(search.layer).split(",")
     for name in names:
         require("layer", "layer", name, wms.contents)
@@ -41,7 +46,6 @@ def wms_offer(client: Client, search: DlsOrthophotosSearch, root: str) -> Offer:
     if search.style:
         for style in search.style.split(","):
             require("style", "style", style, [s for layer in layers for s in layer.styles])
-    operation = wms.getOperationByName("GetMap")
     require("format", "format", MEDIA_TYPES[search.format], operation.formatOptions)
     address, extra = _address(operation, root, path)
     max_width, max_height = limits(search, _limit(answer, "MaxWidth"), _limit(answer, "MaxHeight"))
@@ -79,18 +83,15 @@ def parsed(url: str, answer: bytes, parse: Any) -> Any:
     if refused is not None:
         raise refused.error(url)
     try:
-        found = parse()
-        if not found.contents:
-            raise ValueError("no layer")
+        return parse()
     except MALFORMED as error:
         raise FetchError(
             "the service gives no capabilities that can be read",
             where=url,
-            expected="a document of WMS or WMTS with layers",
+            expected="a document of WMS or WMTS, in the version that was asked for",
             found=f"{type(error).__name__}: {error}",
-            fix="correct `search.source` and `search.protocol`",
+            fix="correct `search.source`, `search.protocol` or `search.version`",
         ) from None
-    return found
 
 
 def _address(operation: Any, root: str, path: str) -> tuple[str, dict[str, str]]:

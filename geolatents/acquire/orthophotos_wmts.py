@@ -44,7 +44,12 @@ def wmts_offer(client: Client, search: DlsOrthophotosSearch, root: str) -> Offer
     asked = {"SERVICE": "WMTS", "VERSION": "1.0.0", "REQUEST": "GetCapabilities"}
     # A document at an address of its own is a file, and takes no query.
     answer = client.bytes(url, params=query if path.endswith(".xml") else query | asked)
-    wmts = parsed(url, answer, lambda: WebMapTileService(url, xml=answer))
+
+    def read() -> Any:
+        found = WebMapTileService(url, xml=answer)
+        return found, found.restonly
+
+    wmts, rest_only = parsed(url, answer, read)
     require("layer", "layer", str(search.layer), wmts.contents)
     layer = wmts.contents[search.layer]
     style = _style(layer, search.style)
@@ -55,7 +60,7 @@ def wmts_offer(client: Client, search: DlsOrthophotosSearch, root: str) -> Offer
     matrices = _matrices(wmts.tilematrixsets[name], linked[name].tilematrixlimits, search)
     values = {dimension: found["default"] for dimension, found in layer.dimensions.items()}
     values |= {"Style": style, "TileMatrixSet": name}
-    if wmts.restonly:
+    if rest_only:
         address, params = _template(layer, media, values, root), query
     else:
         address, extra = _address(wmts, root, path)
@@ -132,7 +137,7 @@ def _metres(crs: str) -> float:
     return factor * 6378137.0 if known.is_geographic else factor
 
 
-def _extent(matrices: list[Matrix]) -> Box:
+def _extent(matrices: list[Matrix]) -> Box | None:
     """Extent of the finest matrix, for layers that state no box (it is optional)."""
     finest = min(matrices, key=lambda matrix: matrix.resolution)
     return degrees(finest.bounds, finest.crs)

@@ -16,9 +16,6 @@ from shapely.geometry.base import BaseGeometry
 METRES_PER_DEGREE = 111_195.0
 """Along a meridian of the mean sphere (radius 6 371 008.8 m)."""
 
-SMALLEST_NAMED = 2.0
-"""Kilometres; names of cells are in hundredths of a degree and need sides above that."""
-
 
 @dataclass(frozen=True)
 class WorldGrid:
@@ -82,7 +79,7 @@ def cell_of(longitude: float, latitude: float, cell_km: float) -> str:
     Args:
         longitude: Degrees.
         latitude: Degrees.
-        cell_km: Side of the cells in kilometres, at least 2.
+        cell_km: Side of the cells in kilometres, at least 2: hundredths of a degree tell no smaller ones apart.
 
     Returns:
         A name such as ``n5580e03720``.

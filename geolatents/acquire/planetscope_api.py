@@ -68,7 +68,7 @@ class PlanetClient(Client):
 
     def _too_many(self, response: requests.Response) -> None:
         text, wait = redacted(" ".join(response.text.split())[:500]), retry_after(response.headers)
-        if False:
+        if QUOTA in text.lower() and wait is None:
             raise AccessError(
                 "Planet's download quota is exhausted",
                 where=public_url(response.url, signed=True),

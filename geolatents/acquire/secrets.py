@@ -73,7 +73,8 @@ def remember(secret: str) -> str:
         quoted = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
         lower = {re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), text) for text in quoted}
         basic = b64encode(f"{secret}:".encode()).decode()
-        _known.update({secret, json.dumps(secret)[1:-1], basic} | quoted | lower)
+        escaped = {json.dumps(secret, ensure_ascii=plain)[1:-1] for plain in (True, False)}
+        _known.update({secret, basic} | quoted | lower | escaped)
     return secret
 
 

@@ -185,6 +185,7 @@ class Transfer:
             form=source.form,
             headers=headers,
             accepted=renewable | {416},
+            signed=source.address is not None,
         ) as response:
             if response.status_code in renewable:
                 # A second refusal without a byte between them is no matter of time.

@@ -180,11 +180,14 @@ class _Account:
         self, parts: Sequence[Path], limit_bytes: int, limit_members: int, limit_ratio: float
     ) -> None:
         self.parts, self.name = parts, parts[0].name
+        self.at: str | None = None
+        for part in parts:
+            if not part.is_file():
+                raise ArchiveError("an archive is missing", where=part, fix="download it again")
         packed = sum(part.stat().st_size for part in parts)
         self.limit_bytes = int(min(limit_bytes, max(RATIO_FROM, limit_ratio * packed)))
         self.limit_members = limit_members
         self.members = self.bytes = 0
-        self.at: str | None = None
 
     def enter(self, name: str) -> None:
         """Begin with a member."""
@@ -232,7 +235,8 @@ class _Account:
 
 
 def _members(stream: io.BufferedReader, account: _Account) -> Iterator[_Member]:
-    start = stream.peek(4)[:4]
+    start = stream.read(4)
+    stream.seek(0)
     if start.startswith(_ZIP):
         return _zip_members(stream)
     if start.startswith(_GZIP):

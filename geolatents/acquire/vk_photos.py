@@ -26,7 +26,7 @@ from geolatents.acquire.scene_list import search_values
 from geolatents.acquire.vk_photos_api import PAGE, Circle, TooLarge, VkApi
 from geolatents.acquire.vk_photos_items import PROVIDER, Reader
 from geolatents.acquire.vk_photos_journal import Journal, open_journal
-from geolatents.errors import FetchError
+from geolatents.errors import ConfigError, FetchError
 from geolatents.logs import LOG, progress
 from geolatents.settings.vk_photos import VkPhotos
 
@@ -39,6 +39,9 @@ WINDOW = 3000
 
 ESTIMATE = 0.9
 """Share of the count below which an empty page means that hits are out of reach, not that the count was wrong."""
+
+MOST_CIRCLES = 1_000_000
+"""More take days at three requests a second."""
 
 SHORTEST_SPLIT = 60
 """Seconds; a shorter interval is not halved because of VK's internal errors."""
@@ -88,7 +91,7 @@ def search_photos(
         listing: JSON to write.
 
     Raises:
-        ConfigError: Area, salt or exclusions cannot be read.
+        ConfigError: Area, salt or exclusions cannot be used.
         AccessError: The token is missing or refused, or VK wants a human to confirm.
         FetchError: VK fails, the quota is used up, or nothing was found.
     """
@@ -130,9 +133,7 @@ def fitting_radius(area: BaseGeometry) -> int:
     Returns:
         Metres.
     """
-    south, north = area.bounds[1], area.bounds[3]
-    squash = math.cos(math.radians((south + north) / 2))
-    side = math.sqrt(area.area * squash) * METRES_PER_DEGREE
+    side = math.sqrt(_square_metres(area))
     return next((radius for radius in RADII if radius <= side / 3), RADII[-1])
 
 
@@ -142,12 +143,26 @@ def circles_over(area: BaseGeometry, radius: int) -> list[Circle]:
     Args:
         area: Polygons in longitude and latitude.
         radius: Metres.
+
+    Raises:
+        ConfigError: They are more than anybody can ask for.
     """
-    grid = WorldGrid(REACH * radius * math.sqrt(2))
+    side = REACH * radius * math.sqrt(2)
+    if _square_metres(area) / side**2 > MOST_CIRCLES:
+        raise ConfigError(
+            f"an area takes more than {MOST_CIRCLES:,} circles of {radius} m",
+            fix="choose a larger `radius` or a smaller `area`",
+        )
     return [
         Circle((west + east) / 2, (south + north) / 2, radius)
-        for west, south, east, north in grid.boxes_over(area)
+        for west, south, east, north in WorldGrid(side).boxes_over(area)
     ]
+
+
+def _square_metres(area: BaseGeometry) -> float:
+    """About how large an area is, by its middle latitude."""
+    middle = math.radians((area.bounds[1] + area.bounds[3]) / 2)
+    return float(area.area * math.cos(middle) * METRES_PER_DEGREE**2)
 
 
 def _answer(question: Question, api: VkApi, reader: Reader, journal: Journal) -> None:

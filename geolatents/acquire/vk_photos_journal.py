@@ -52,7 +52,7 @@ class Journal:
         self._take(question, photos)
 
     def _read(self) -> None:
-        """Take in whole lines, and cut off what a killed process left of the last one."""
+        """Take in whole lines, and cut off what a killed process left, or another version wrote."""
         if not self._file.exists():
             return
         end = 0
@@ -60,15 +60,23 @@ class Journal:
             for line in stream:
                 if not line.endswith(b"\n"):
                     break
-                row = json.loads(line)
-                photos = row["photos"]
-                self._take(row["question"], photos and [Photo(**values) for values in photos])
+                try:
+                    question, photos = _parsed(line)
+                except (ValueError, TypeError, KeyError):
+                    break
+                self._take(question, photos)
                 end += len(line)
         os.truncate(self._file, end)
 
     def _take(self, question: str, photos: Iterable[Photo] | None) -> None:
         self._answered[question] = photos is None
         self.photos.update((photo.id, photo) for photo in photos or ())
+
+
+def _parsed(line: bytes) -> tuple[str, list[Photo] | None]:
+    row = json.loads(line)
+    found = row["photos"]
+    return row["question"], None if found is None else [Photo(**values) for values in found]
 
 
 @contextmanager

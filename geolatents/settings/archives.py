@@ -66,7 +66,6 @@ class ArchiveService(Section):
         60.0, gt=0, description="Seconds without a byte before a request counts as failed."
     )
     attempts: int = Field(6, ge=1, description="How often a request is tried, of each address.")
-    workers: int = Field(2, ge=1, le=32, description="Downloads at the same time.")
 
 
 @dataclass(frozen=True)

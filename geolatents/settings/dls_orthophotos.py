@@ -66,8 +66,8 @@ class DlsOrthophotosSearch(Section):
     )
     name: Name | None = Field(
         None,
-        description="First part of scene names; default: service and layer. Services of two hosts that agree in all settings "
-        "above need different names, since downloads are kept by them.",
+        description="First part of scene names; default: service and layer. Two services with equal `source` and `layer` "
+        "need different names, since downloads are kept by them and not by host.",
     )
     acquired: date | None = Field(
         None, description="Day of the flight, which services do not state; or about."

@@ -91,6 +91,3 @@ class VkPhotos(Section):
 
 SETTINGS = VkPhotos
 """Settings of this provider, for those who know it by name."""
-
-
-SETTINGS = VkPhotos

@@ -248,11 +248,11 @@ def test_a_box_is_full_although_deleted_pages_hide_it(searched):
 
 
 def test_properties_that_come_in_several_answers_are_put_together(searched):
-    # 300 files with two positions each: positions come 500, scaled images 50 at a time.
+    # 300 files with three positions each: positions come 500 at a time, scaled images 50.
     pages = [file(i, 33.0 + i / 2000, size=(400, 300)) for i in range(1, 301)]
     for page in pages:
-        latitude, longitude, _ = page.coordinates[0]
-        page.coordinates = [(latitude + 0.01, longitude, False), (latitude, longitude, True)]
+        [(latitude, longitude, _)] = page.coordinates
+        page.coordinates.extend([(latitude + 0.01, longitude, False)] * 2)
     with Commons(pages).running() as service:
         photos, _ = searched(service, {"width": 250})
     assert len(photos) == 300
@@ -287,7 +287,7 @@ def test_requests_are_those_of_the_documentation(searched):
         query = call.query
         assert query["ggsnamespace"] == "6"
         assert query["ggsprimary"] == query["coprimary"] == "all"
-        assert query["maxlag"] == "5"
+        assert (query["colimit"], query["maxlag"]) == ("max", "5")
         assert query["iiurlwidth"] == "960"
         assert query["iiextmetadatafilter"].split("|") == list(FIELDS)
         assert call.headers["user-agent"].startswith("geolatents/")

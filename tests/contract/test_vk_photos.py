@@ -146,10 +146,13 @@ def test_nothing_is_lost_beyond_the_window(place: Place, unkind: dict[str, objec
     photos = [
         photo(i, 37.2 + x, 55.1 + y, int(date)) for i, ((x, y), date) in enumerate(places, start=1)
     ]
+    middle = (START + END) // 2  # where time is halved, and the first and last seconds
+    for i, moment in enumerate((START, END, middle, middle + 1)):
+        photos[i] = photo(i + 1, 37.2, 55.1, moment)
     with VkService(photos, **unkind).running() as vk:
         place.search(vk, area=[37.19, 55.09, 37.21, 55.11], radius=6000)
     there = {p["id"] for p in photos if 37.19 <= p["at"][0] <= 37.21 and 55.09 <= p["at"][1] <= 55.11}  # fmt: skip
-    visible = {p["id"] for p in photos if not vk._is_hidden(p)} & there
+    visible = {p["id"] for p in photos if not vk.is_hidden(p)} & there
     assert len(there) > 6000
     assert set(place.found()["id"]) == place.ids(photos, visible)
     assert len(vk.calls) < 80

@@ -168,14 +168,19 @@ def test_places_without_imagery_are_missing(run):
         assert service.calls == []
 
 
-def test_a_lake_from_above_and_the_sea_on_a_map_are_no_missing_imagery(run):
-    lake = np.random.default_rng(0).normal((40, 70, 90), 3, (150, 200, 3)).clip(0, 255)
+@pytest.mark.parametrize("colour", [(40, 70, 90), (235, 235, 235)])
+def test_lakes_and_snow_from_above_are_no_missing_imagery(run, colour):
+    seen = np.random.default_rng(0).normal(colour, 2, (150, 200, 3)).clip(0, 255)
     stream = io.BytesIO()
-    Image.fromarray(lake.astype(np.uint8)).save(stream, "JPEG")
-    with Yandex(KEY, sea=((33.0, 34.0, 34.0, 35.0),)).running() as service:
-        assert run(service)["missing"] == []
+    Image.fromarray(seen.astype(np.uint8)).save(stream, "JPEG")
+    with Yandex(KEY).running() as service:
         service.fault(OLD, Answer(200, stream.getvalue(), {"Content-Type": "image/jpeg"}), times=2)
         assert run(service, form="1.x", layer="sat")["missing"] == []
+
+
+def test_a_road_map_of_empty_land_is_no_missing_imagery(run):
+    with Yandex(KEY, plain=((33.0, 34.0, 34.0, 35.0),)).running() as service:
+        assert run(service)["missing"] == []
 
 
 def test_known_placeholders_are_missing_imagery_on_any_layer(run):

@@ -15,6 +15,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import geopandas
@@ -236,8 +237,8 @@ class ArcgisFeatures(LocalService):
     # ---- the answer
 
     def _answered(self, rows: Any, more: bool, asked: dict[str, str], style: str) -> Answer:
-        default = "4326" if style == "geojson" else str(self.frame.crs.to_epsg())
-        wkid = asked.get("outSR") or default
+        own = str(_reference(self.frame.crs)["latestWkid"])
+        wkid = asked.get("outSR") or ("4326" if style == "geojson" else own)
         outlines = self.frame.geometry.to_numpy()[rows]
         outlines = _moved(outlines, self.frame.crs, _crs(wkid))
         if asked.get("maxAllowableOffset"):
@@ -322,10 +323,12 @@ def _moved(geometry: Any, source: pyproj.CRS, target: pyproj.CRS) -> Any:
     return shapely.transform(geometry, transformer.transform, interleaved=False)
 
 
+@cache
 def _crs(wkid: Any) -> pyproj.CRS:
     return pyproj.CRS.from_epsg(3857 if int(wkid) == WEB_MERCATOR else int(wkid))
 
 
+@cache
 def _reference(crs: pyproj.CRS) -> dict[str, int]:
     code = int(crs.to_epsg())
     return {"wkid": WEB_MERCATOR if code == 3857 else code, "latestWkid": code}

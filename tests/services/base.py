@@ -192,6 +192,7 @@ def _chunks(body: bytes, size: int = 1 << 14) -> Iterator[bytes]:
 def _handler_of(service: LocalService) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # answers on a kept connection wait 40 ms otherwise
 
         def _serve(self) -> None:
             split = urlsplit(self.path)

@@ -94,12 +94,16 @@ class Wms(LocalService):
     limit: int = 4096
     formats: tuple[str, ...] = ("image/png", "image/jpeg")
     ignores_axis_order: bool = False
-    map_path: str = "/maps/wms/getmap"
+    stated_root: str | None = None  # where the capabilities say that maps are
 
     def __post_init__(self) -> None:
         super().__init__()
-        self.route("/maps/wms", self._capabilities)
-        self.route(self.map_path, self._map)
+        self.route("/maps/wms", self._any)
+        self.route("/maps/wms/getmap", self._map)
+
+    def _any(self, call: Call) -> Answer:
+        get_map = self._query(call).get("REQUEST") == "GetMap"
+        return self._map(call) if get_map else self._capabilities(call)
 
     def _query(self, call: Call) -> dict[str, str]:
         """Names of parameters are not case sensitive (06-042, 6.8.1)."""
@@ -120,7 +124,7 @@ class Wms(LocalService):
         limits = ""
         if latest and self.stated_limit:  # MaxWidth and MaxHeight are new in 1.3.0
             limits = f"<MaxWidth>{self.stated_limit}</MaxWidth><MaxHeight>{self.stated_limit}</MaxHeight>"  # fmt: skip
-        online = f'<OnlineResource xmlns:xlink="http://www.w3.org/1999/xlink" xlink:type="simple" xlink:href="{self.url}{self.map_path}?"/>'
+        online = f'<OnlineResource xmlns:xlink="http://www.w3.org/1999/xlink" xlink:type="simple" xlink:href="{self.stated_root or self.url}/maps/wms/getmap?"/>'
         formats = "".join(f"<Format>{media}</Format>" for media in self.formats)
         codes = "".join(f"<{'CRS' if latest else 'SRS'}>{c}</{'CRS' if latest else 'SRS'}>" for c in self.crs)  # fmt: skip
         west, south, east, north = self.picture.bounds_in("EPSG:4326")
@@ -227,6 +231,8 @@ class Wmts(LocalService):
     encoding: str = "KVP"
     blank: bool = False
     states_box: bool = True
+    states_limits: bool = False
+    tile_root: str | None = None  # where the capabilities say that tiles are
     layer: str = "ortho"
 
     def __post_init__(self) -> None:
@@ -247,7 +253,7 @@ class Wmts(LocalService):
             get = f'<ows:DCP><ows:HTTP><ows:Get xlink:href="{self.url}/wmts?"><ows:Constraint name="GetEncoding"><ows:AllowedValues><ows:Value>KVP</ows:Value></ows:AllowedValues></ows:Constraint></ows:Get></ows:HTTP></ows:DCP>'
             operations = f'<ows:OperationsMetadata><ows:Operation name="GetCapabilities">{get}</ows:Operation><ows:Operation name="GetTile">{get}</ows:Operation></ows:OperationsMetadata>'
         else:
-            resource = f'<ResourceURL format="image/png" resourceType="tile" template="{self.url}/wmts/tile/1.0.0/{self.layer}/{{Style}}/{{TileMatrixSet}}/{{TileMatrix}}/{{TileRow}}/{{TileCol}}.png"/>'
+            resource = f'<ResourceURL format="image/png" resourceType="tile" template="{self.tile_root or self.url}/wmts/tile/1.0.0/{self.layer}/{{Style}}/{{TileMatrixSet}}/{{TileMatrix}}/{{TileRow}}/{{TileCol}}.png"/>'
         west, south, east, north = self.picture.bounds_in("EPSG:4326")
         box = f"<ows:WGS84BoundingBox><ows:LowerCorner>{west} {south}</ows:LowerCorner><ows:UpperCorner>{east} {north}</ows:UpperCorner></ows:WGS84BoundingBox>"
         return Answer.text(
@@ -259,7 +265,7 @@ class Wmts(LocalService):
   <Layer><ows:Title>Orthophotos of 2014</ows:Title>{box if self.states_box else ""}<ows:Identifier>{self.layer}</ows:Identifier>
    <Style><ows:Identifier>grey</ows:Identifier></Style><Style isDefault="true"><ows:Identifier>natural</ows:Identifier></Style>
    <Format>image/png</Format>
-   <TileMatrixSetLink><TileMatrixSet>grid</TileMatrixSet></TileMatrixSetLink>{resource}
+   <TileMatrixSetLink><TileMatrixSet>grid</TileMatrixSet>{self._limits()}</TileMatrixSetLink>{resource}
   </Layer>
   <TileMatrixSet><ows:Identifier>grid</ows:Identifier><ows:SupportedCRS>urn:ogc:def:crs:EPSG::{self.crs.split(":")[1]}</ows:SupportedCRS>
    {"".join(self._matrix(matrix) for matrix in self.matrices)}
@@ -268,6 +274,27 @@ class Wmts(LocalService):
 </Capabilities>""",
             kind="application/xml",
         )
+
+    def limits(self, matrix: TileMatrix) -> tuple[range, range]:
+        """Rows and columns that have data."""
+        left, bottom, right, top = self.picture.bounds_in(self.crs)
+        side = matrix.tile * matrix.resolution
+        rows = range(int((matrix.top - top) // side), int((matrix.top - bottom) // side) + 1)
+        columns = range(int((left - matrix.left) // side), int((right - matrix.left) // side) + 1)
+        return rows, columns
+
+    def _limits(self) -> str:
+        """TileMatrixSetLimits (table 11)."""
+        if not self.states_limits:
+            return ""
+        found = ""
+        for matrix in self.matrices:
+            rows, columns = self.limits(matrix)
+            found += (
+                f"<TileMatrixLimits><TileMatrix>{matrix.name}</TileMatrix><MinTileRow>{rows[0]}</MinTileRow><MaxTileRow>{rows[-1]}</MaxTileRow>"
+                f"<MinTileCol>{columns[0]}</MinTileCol><MaxTileCol>{columns[-1]}</MaxTileCol></TileMatrixLimits>"
+            )
+        return f"<TileMatrixSetLimits>{found}</TileMatrixSetLimits>"
 
     def _matrix(self, matrix: TileMatrix) -> str:
         """Scale for a pixel of 0.28 mm (6.1); the corner in the axis order of the CRS (table 7)."""
@@ -454,15 +481,8 @@ class ArcGis(LocalService):
 
     def _error(self, detail: str) -> Answer:
         """Status 200 with an error inside."""
-        return Answer.json(
-            {
-                "error": {
-                    "code": 400,
-                    "message": "Unable to complete operation.",
-                    "details": [detail],
-                }
-            }  # fmt: skip
-        )
+        error = {"code": 400, "message": "Unable to complete operation.", "details": [detail]}
+        return Answer.json({"error": error})
 
 
 def widened(box: Box, width: int, height: int) -> Box:

@@ -52,7 +52,7 @@ MOST_ITEMS = 500
 MOST_VERTICES = 1500
 
 Scene = tuple[bytes, bytes, Mapping, Mapping]
-"""Reflectance and UDM2 (GeoTIFF), properties, footprint (GeoJSON)."""
+"""Reflectance and UDM2 (GeoTIFF; empty: none), properties, footprint (GeoJSON)."""
 
 
 def scene(reflectance: bytes, udm2: bytes, acquired: str, **properties) -> Scene:
@@ -246,11 +246,11 @@ class PlanetService(LocalService):
         """Files by asset type."""
         reflectance, udm2, properties, _ = self.scenes[name]
         bands = _count(reflectance)
-        return {
+        files = {
             f"ortho_analytic_{bands}b_sr": reflectance,
             f"ortho_analytic_{bands}b_xml": _xml(name, properties),
-            "ortho_udm2": udm2,
         }
+        return files | ({"ortho_udm2": udm2} if udm2 else {})
 
     def _item(self, _call: Call, name: str) -> Answer:
         return Answer.json(self._feature(name)) if name in self.scenes else _no_item()

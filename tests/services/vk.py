@@ -134,7 +134,7 @@ class VkService(LocalService):
         first = max(0, offset - self.overlap)
         page = hits[first : min(first + count, self.window)] if offset < self.window else []
         wrong = self._random.uniform(-self.estimate, self.estimate)
-        shown = [self._item(hit) for hit in page if not self._is_hidden(hit)]
+        shown = [self._item(hit) for hit in page if not self.is_hidden(hit)]
         return Answer.json({"response": {"count": round(len(hits) * (1 + wrong)), "items": shown}})
 
     def _hits(
@@ -155,7 +155,7 @@ class VkService(LocalService):
         hits = [hit for hit in self.photos if in_time(hit) and near(hit)]
         return sorted(hits, key=lambda hit: (-hit["date"], hit["id"]))
 
-    def _is_hidden(self, hit: dict[str, Any]) -> bool:
+    def is_hidden(self, hit: dict[str, Any]) -> bool:
         return _share(-hit["id"]) < self.hidden
 
     def _item(self, hit: dict[str, Any]) -> dict[str, Any]:

@@ -28,15 +28,15 @@ class Yandex(LocalService):
     Args:
         key: The key that is valid.
         bare: Boxes (west, south, east, north) without satellite imagery.
-        sea: Boxes whose road map is of one colour.
+        plain: Boxes whose road map is of one colour.
     """
 
     GREY = (204, 204, 204)
-    BLUE = (170, 210, 240)
+    PLAIN = (240, 240, 240)
 
-    def __init__(self, key: str = "", bare: tuple = (), sea: tuple = ()) -> None:
+    def __init__(self, key: str = "", bare: tuple = (), plain: tuple = ()) -> None:
         super().__init__()
-        self.key, self.bare, self.sea = key, bare, sea
+        self.key, self.bare, self.plain = key, bare, plain
         self.route(r"/v1/?", self._v1)
         self.route(r"/1\.x/?", self._old)
 
@@ -70,7 +70,7 @@ class Yandex(LocalService):
             return Answer(
                 200, drawn(position, size, "JPEG", colour), {"Content-Type": "image/jpeg"}
             )
-        colour = self.BLUE if _within(position, self.sea) else None
+        colour = self.PLAIN if _within(position, self.plain) else None
         return Answer(200, drawn(position, size, "PNG", colour), {"Content-Type": "image/png"})
 
 

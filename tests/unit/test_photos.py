@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 from dataclasses import replace
@@ -30,6 +31,7 @@ from geolatents.acquire.photos_join import join_photos
 from geolatents.acquire.photos_privacy import Pseudonyms, pseudonyms, read_exclusions
 from geolatents.acquire.vk_photos import REACH, circles_over, fitting_radius
 from geolatents.acquire.vk_photos_items import chosen_size, spans_of
+from geolatents.acquire.vk_photos_journal import open_journal
 from geolatents.errors import ConfigError, FetchError
 from geolatents.files import sha256_file, write_json
 from geolatents.settings.vk_photos import VkPhotos
@@ -109,6 +111,11 @@ def test_the_radius_fits_the_area() -> None:
     assert fitting_radius(shapely.box(37.0, 55.0, 37.4, 55.2)) == 6000
     assert fitting_radius(shapely.box(37.0, 55.0, 37.05, 55.03)) == 800
     assert fitting_radius(shapely.box(37.0, 55.0, 37.0001, 55.0001)) == 10
+
+
+def test_an_area_beyond_all_patience_is_refused() -> None:
+    with pytest.raises(ConfigError, match="larger `radius`"):
+        circles_over(shapely.box(36, 54, 40, 58), 10)
 
 
 # ---- names
@@ -323,6 +330,27 @@ def test_months_become_intervals_without_overlap() -> None:
     ]
     with pytest.raises(ConfigError, match="month"):
         spans_of(date(2020, 1, 1), date(2020, 2, 1), [7])
+
+
+def test_a_journal_is_for_one_process_and_goes_when_its_search_ends(tmp_path: Path) -> None:
+    old = tmp_path / "0123.jsonl"
+    old.write_text("")
+    os.utime(old, (0, 0))
+    with pytest.raises(KeyboardInterrupt), open_journal(tmp_path, "key") as journal:  # noqa: PT012
+        journal.write("one", [some_photo("a")])
+        journal.write("two", None)
+        with pytest.raises(FetchError, match="another process"), open_journal(tmp_path, "key"):
+            pass
+        raise KeyboardInterrupt
+    assert not old.exists(), "a search that nobody went on with is deleted after a week"
+    file = tmp_path / "key.jsonl"
+    whole = file.read_text()
+    file.write_text(whole + '{"question": "three", "photos": [{"name": "of another version"}]}\n')
+    with open_journal(tmp_path, "key") as journal:
+        assert journal.photos == {"a": some_photo("a")}
+        assert [journal.split(name) for name in ("one", "two", "three")] == [False, True, None]
+        assert file.read_text() == whole
+    assert not file.exists()
 
 
 def sized(letter: str, width: int, height: int, **link: str) -> dict[str, object]:

@@ -246,9 +246,8 @@ def test_after_the_results_are_lost_nothing_is_asked_again(
     assert run.code == 0, run.output
     assert services.calls == asked
     old, new = downloaded.hashes(), space.hashes()
-    tiles = [name for name in new if name.startswith("small/tiles/") and name.endswith(".json")]
-    assert len(tiles) == 2
-    assert {name: new[name] for name in tiles} == {name: old[name] for name in tiles}
+    for scene in SCENES:
+        assert new[f"small/tiles/{scene}.json"] == old[f"small/tiles/{scene}.json"]
 
 
 def test_a_new_scene_downloads_itself_alone(

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from geolatents.acquire.photos import download_photos, parse_photo_service
+from geolatents.acquire.photos_download import download_photos
+from geolatents.acquire.providers import parse_section
 from geolatents.paths import downloads_root
 from geolatents.workflow import rule_log
 
@@ -8,7 +9,7 @@ with rule_log(snakemake):
     download_photos(
         cell=snakemake.wildcards.cell,
         table=Path(snakemake.input[0]),
-        service=parse_photo_service(snakemake.params.provider, snakemake.params.service),
+        service=parse_section(snakemake.params.provider, "service", snakemake.params.service),
         downloads=downloads_root(),
         output=Path(snakemake.output[0]),
     )
