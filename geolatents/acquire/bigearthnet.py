@@ -41,6 +41,8 @@ BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "
 """Sentinel-2 bands of level 2A by wavelength; B10 is not part of it."""
 
 METADATA = "_labels_metadata.json"
+PUBLISHED = "tile_source"
+"""A key of the JSONs as published; their ``labels`` are names of level 3."""
 
 
 @cache
@@ -276,7 +278,7 @@ def _names(values: Mapping[str, Any], key: str, where: Path) -> list[str] | None
     if key in values:
         return values[key]  # type: ignore[no-any-return]
     official = values.get("labels")
-    if official is None or key not in {"labels_19", "labels_43"}:
+    if official is None or PUBLISHED not in values or key not in {"labels_19", "labels_43"}:
         return None
     if key == "labels_43":
         return list(official)

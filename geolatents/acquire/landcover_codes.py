@@ -14,7 +14,7 @@ from geolatents.settings.landcover import LandCover
 
 CODE_FIELD = re.compile(r"(clc)?_?(code)?_?(\d{2}|\d{4})?", re.IGNORECASE)
 NO_DATA = {
-    "code": frozenset({"0", "48", "255", "-128", "128", "999"}),
+    "code": frozenset({"0", "48", "255", "-128", "999"}),
     "grid_code": frozenset({"0", "48", "255", "-128", "128"}),
     "position": frozenset({"0", "255"}),
 }

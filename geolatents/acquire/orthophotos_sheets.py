@@ -69,7 +69,12 @@ class Sheet(Section):
     def identity(self) -> dict[str, Any]:
         """What determines the content of a piece, besides its place; the address is none of it."""
         requests = self.requests
-        common = {"name": self.name, "source": self.source, "params": requests.params, "format": self.format}
+        common = {
+            "name": self.name,
+            "source": self.source,
+            "params": requests.params,
+            "format": self.format,
+        }
         if isinstance(requests, Windows):
             # The folder of a sheet; its pieces are named by their windows.
             return common | {"crs": self.crs, "bbox": self.bbox, "size": self.size}

@@ -143,7 +143,7 @@ def addressed(
         size: Exact bytes, if stated.
     """
     known = iter([location])
-    return replace(item, address=lambda: location, digests=digests, size=size)
+    return replace(item, address=lambda: next(known, None) or renew(), digests=digests, size=size)
 
 
 def xml_content(file: Path) -> None:

@@ -442,6 +442,21 @@ def test_a_second_run_asks_for_nothing(search: dict[str, Any], started: Any, tmp
     assert not service.calls
 
 
+def test_services_of_two_hosts_are_kept_apart_by_name(started: Any, tmp_path: Path) -> None:
+    one, other = cyprus_picture(), cyprus_picture()
+    other.rgb = 255 - other.rgb
+    runs = []
+    for picture, name in ((one, "one"), (other, "other")):
+        service = started(Wms(picture, crs=(CYPRUS,)))
+        runs.append(Run(service, tmp_path, WMS | {"area": area_of(picture), "name": name}))
+        assert_truth(runs[-1].sheets(), picture, 4)
+    for run in runs:
+        items = run.search()
+        run.service.calls.clear()
+        assert all(run.download(item) for item in items)
+        assert not run.service.calls
+
+
 @pytest.mark.parametrize("search", [WMS, TILES])
 def test_planned_is_what_is_fetched(search: dict[str, Any], started: Any, tmp_path: Path) -> None:
     picture = cyprus_picture()

@@ -87,7 +87,7 @@ def test_the_19_classes_follow_from_the_43_names_as_published(data_folder, tmp_p
         first = {n: v for n, v in values.items() if v["labels_43"]}
         with zipfile.ZipFile(tmp_path / "v1.zip", "w") as target:
             for name, value in first.items():
-                target.writestr(name, json.dumps({"labels": value["labels_43"]}))
+                target.writestr(name, json.dumps({"labels": value["labels_43"], "tile_source": ""}))
                 image = name.replace("_labels_metadata.json", "_B02.tif")
                 target.writestr(image, archive.read(image))
     imagery = ImageFolder(provider="images", layout="bigearthnet", images="v1.zip")
