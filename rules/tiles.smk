@@ -48,7 +48,7 @@ rule check_images:
         mem_mb=2000,
         runtime=60,
     params:
-        config=section("datasets/{dataset}/imagery"),
+        config=section("datasets/{dataset}/imagery", ("service",)),
         source=image_content,
         code=code("tiles.pack"),
     message:
@@ -80,7 +80,7 @@ rule pack_images:
         mem_mb=2000,
         runtime=60,
     params:
-        config=section("datasets/{dataset}/imagery"),
+        config=section("datasets/{dataset}/imagery", ("service",)),
         source=image_content,
         code=code("tiles.pack"),
     message:

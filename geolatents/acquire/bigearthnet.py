@@ -69,7 +69,7 @@ def label_indices(names: Sequence[str], nomenclature: Nomenclature, where: str |
     Raises:
         LabelError: A name is of no class.
     """
-    known = {_letters(item.name): position for position, item in enumerate(nomenclature.classes)}
+    known = _positions(nomenclature)
     for name in names:
         if _letters(name) not in known:
             raise LabelError(
@@ -137,6 +137,11 @@ class _Listing:
     patches: dict[str, str]
     bands: list[str]
     maps: dict[str, str]
+
+
+@cache
+def _positions(nomenclature: Nomenclature) -> Mapping[str, int]:
+    return {_letters(item.name): position for position, item in enumerate(nomenclature.classes)}
 
 
 def _letters(name: str) -> str:

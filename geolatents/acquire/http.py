@@ -49,9 +49,8 @@ LONGEST_WAIT = 300.0
 
 Json = Any
 
-logging.getLogger("urllib3").setLevel(
-    logging.INFO
-)  # its debug lines hold whole URLs, with their keys
+# Its debug lines hold whole URLs, with their keys.
+logging.getLogger("urllib3").setLevel(logging.INFO)
 
 
 class Again(Exception):  # noqa: N818 - no error but a wish

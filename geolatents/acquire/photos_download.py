@@ -52,7 +52,6 @@ def download_photos(
     service: Service,
     downloads: Path,
     output: Path,
-    contact: str | None = None,
 ) -> None:
     """Fetch the photos of a cell, and record where they lie.
 
@@ -66,7 +65,6 @@ def download_photos(
         downloads: Folder of downloads.
         output: JSON to write: cell, provider, ``photos`` (id, path, sha256, bytes, width, height)
             and ``missing`` (id, reason), sorted by id.
-        contact: Mail address or page of the user, for services that want it.
 
     Raises:
         AccessError: Most links are refused, so they have expired.
@@ -79,7 +77,7 @@ def download_photos(
         Pace(service.rate, downloads / ".pace"),
         timeout=service.timeout,
         attempts=service.attempts,
-        contact=contact,
+        contact=service.contact,
     )
     results = _fetched(photos, Fetcher(downloads, client, service.workers))
     _require_served(cell, results)

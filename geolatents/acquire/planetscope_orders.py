@@ -122,7 +122,7 @@ def _found_or_created(api: Api, item: SceneItem, product: PlanetScopeProduct) ->
 
     def once() -> str:
         for order in api.sdk.orders.list_orders(name=name):
-            if False and _usable(api, order["id"]):
+            if order["name"] == name and _usable(api, order["id"]):
                 LOG.info("%s: order %s was placed before and goes on", item.scene, order["id"])
                 return str(order["id"])
         order_id = str(api.sdk.orders.create_order(request)["id"])

@@ -65,10 +65,9 @@ def search(imagery: PlanetScopeImagery, data: Path, downloads: Path) -> list[Sce
 
 def _filter(search: PlanetScopeSearch, product: PlanetScopeProduct, area: BaseGeometry) -> Any:
     simple = area if shapely.get_num_coordinates(area) <= MOST_VERTICES else area.envelope
+    first, last = search.dates
     # Without a time zone: the SDK then writes the Z of Planet's own examples.
-    start, after = (
-        datetime.combine(day, time()) for day in (search.start, search.end + timedelta(days=1))
-    )
+    start, after = (datetime.combine(day, time()) for day in (first, last + timedelta(days=1)))
     filters = [
         data_filter.geometry_filter(_geojson(simple)),
         data_filter.date_range_filter("acquired", gte=start, lt=after),

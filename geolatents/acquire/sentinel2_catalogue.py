@@ -135,6 +135,7 @@ def found_features(
         FetchError: It does not answer as a STAC API should.
     """
     simple = area if shapely.get_num_coordinates(area) <= MOST_VERTICES else area.convex_hull
+    first, last = search.dates
     seen = set()
     try:
         catalogue = pystac_client.Client.open(service.url, stac_io=_Io(client))
@@ -142,7 +143,7 @@ def found_features(
             method="POST",
             collections=[service.collection],
             intersects=geojson(simple),
-            datetime=f"{search.start}T00:00:00Z/{search.end}T23:59:59.999Z",
+            datetime=f"{first}T00:00:00Z/{last}T23:59:59.999Z",
             query={"eo:cloud_cover": {"lte": 100 * search.cloud_cover}},
             limit=PAGE,
         )

@@ -221,8 +221,10 @@ class Transfer:
         total = int(found[3]) if found and found[3] != "*" else None
         length = self.size or note.get("length")
         etag, validator = response.headers.get("ETag"), note.get("validator") or ""
-        other = etag and validator.startswith('"') and etag != validator
-        if not found or int(found[1]) != start or other or (None not in (total, length) and total != length):  # fmt: skip
+        same_place = found is not None and int(found[1]) == start
+        same_length = None in (total, length) or total == length
+        same_version = not etag or not validator.startswith('"') or etag == validator
+        if not (same_place and same_length and same_version):
             self.drop()
             raise Again("the answer is not the rest of the file, which has changed", _AT_ONCE)
         self._check_room(total)

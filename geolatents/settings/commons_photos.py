@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from geolatents.settings.base import Section
-from geolatents.settings.services import AREA, Area, Service
+from geolatents.settings.services import AREA, Area, Dates, Service
 
 Licence = Literal["CC0", "CC BY", "CC BY-SA", "public domain"]
 
@@ -20,7 +19,7 @@ class CommonsSearch(Section):
     """Which photos."""
 
     area: Area = Field(description=AREA)
-    dates: tuple[date, date] | None = Field(
+    dates: Dates | None = Field(
         None,
         description="First and last day on which photos were taken; photos without a date are left out then.",
     )
@@ -54,8 +53,6 @@ class CommonsSearch(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> CommonsSearch:
-        if self.dates and self.dates[0] > self.dates[1]:
-            raise ValueError(f"`dates` end ({self.dates[1]}) before they begin ({self.dates[0]})")
         for name in ("months", "licences"):
             values = getattr(self, name) or []
             if len(set(values)) < len(values):
@@ -70,12 +67,6 @@ class CommonsService(Service):
         "https://commons.wikimedia.org",
         pattern=r"^https?://",
         description="Root of the service's addresses; `/w/api.php` is added to it.",
-    )
-    contact: str | None = Field(
-        None,
-        min_length=5,
-        pattern=r"^[\x21-\x7e]+$",
-        description="Mail address or web page of yours; sent with every request, as Wikimedia demands.",
     )
     rate: float = Field(2.0, gt=0, description="Most requests per second to one host.")
     workers: int = Field(

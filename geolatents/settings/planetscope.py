@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from geolatents.settings.base import Section
 from geolatents.settings.files import AssembledImagery, ValidityMask
-from geolatents.settings.services import AREA, Area, Service
+from geolatents.settings.services import AREA, Area, Dates, Service
 
 LICENCE = "Planet Labs PBC; use within the account's contract, no redistribution of pixels"
 
@@ -20,8 +19,7 @@ class PlanetScopeSearch(Section):
     """Which scenes are asked for."""
 
     area: Area = Field(description=AREA)
-    start: date = Field(description="First day of acquisition (UTC).")
-    end: date = Field(description="Last day of acquisition (UTC).")
+    dates: Dates = Field(description="First and last day of acquisition, in UTC.")
     cloud_cover: float = Field(
         0.1, ge=0, le=1, description="Largest share of a scene under clouds, 0 to 1."
     )
@@ -36,12 +34,6 @@ class PlanetScopeSearch(Section):
     downloadable: bool = Field(
         True, description="Only scenes that the account may download; false: all of the catalogue."
     )
-
-    @model_validator(mode="after")
-    def _days_in_order(self) -> PlanetScopeSearch:
-        if self.end < self.start:
-            raise ValueError(f"`end` ({self.end}) is before `start` ({self.start})")
-        return self
 
 
 class PlanetScopeProduct(Section):

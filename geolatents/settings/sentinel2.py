@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from geolatents.settings.base import Section
 from geolatents.settings.files import AssembledImagery, ValidityMask
-from geolatents.settings.services import AREA, Area, Service
+from geolatents.settings.services import AREA, Area, Dates, Service
 
 LICENCE = "Contains modified Copernicus Sentinel data"
 
@@ -30,8 +29,7 @@ class Sentinel2Search(Section):
     """Which scenes are asked for."""
 
     area: Area = Field(description=AREA)
-    start: date = Field(description="First day of acquisition (UTC).")
-    end: date = Field(description="Last day of acquisition (UTC).")
+    dates: Dates = Field(description="First and last day of acquisition, in UTC.")
     cloud_cover: float = Field(
         0.2, ge=0, le=1, description="Largest share of a granule under clouds, 0 to 1."
     )
@@ -51,12 +49,6 @@ class Sentinel2Search(Section):
         ge=1,
         description="Most scenes; a search that finds more is an error, lest it order a continent.",
     )
-
-    @model_validator(mode="after")
-    def _days_in_order(self) -> Sentinel2Search:
-        if self.end < self.start:
-            raise ValueError(f"`end` ({self.end}) is before `start` ({self.start})")
-        return self
 
 
 class Sentinel2Product(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -26,6 +27,17 @@ Area = Annotated[Degrees, AfterValidator(_is_box)] | str
 AREA = "Area: `[west, south, east, north]` in degrees, or a vector file relative to the data folder, whose polygons are meant."
 
 
+def _in_order(dates: tuple[date, date]) -> tuple[date, date]:
+    first, last = dates
+    if last < first:
+        raise ValueError(f"the dates end ({last}) before they begin ({first})")
+    return dates
+
+
+Dates = Annotated[tuple[date, date], AfterValidator(_in_order)]
+"""First and last day, both included."""
+
+
 class Service(Section):
     """Where a service is and how it is asked. Keys never stand here, but in the environment or a netrc file."""
 
@@ -35,4 +47,10 @@ class Service(Section):
         60.0, gt=0, description="Seconds without a byte before a request counts as failed."
     )
     attempts: int = Field(6, ge=1, description="How often a request is tried.")
+    contact: str | None = Field(
+        None,
+        min_length=5,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Mail address or web page of yours, named to the service with every request.",
+    )
     workers: int = Field(4, ge=1, le=32, description="Downloads at the same time.")

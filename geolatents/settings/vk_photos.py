@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from geolatents.settings.base import Section
-from geolatents.settings.services import AREA, Area, Service
+from geolatents.settings.services import AREA, Area, Dates, Service
 
 Radius = Literal[10, 100, 800, 6000, 50000]
 """Metres; what ``photos.search`` documents."""
@@ -18,7 +17,7 @@ class VkSearch(Section):
     """Which photos are looked for."""
 
     area: Area = Field(description=AREA)
-    dates: tuple[date, date] = Field(
+    dates: Dates = Field(
         description="First and last day, in UTC. VK states when a photo was uploaded, not when it was taken."
     )
     months: list[Annotated[int, Field(ge=1, le=12)]] = Field(
@@ -59,9 +58,6 @@ class VkSearch(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> VkSearch:
-        first, last = self.dates
-        if first > last:
-            raise ValueError(f"`dates` end ({last}) before they begin ({first})")
         if len(set(self.months)) < len(self.months):
             raise ValueError("`months` names a month twice")
         return self

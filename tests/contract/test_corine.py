@@ -120,9 +120,9 @@ def offsets(service):
 # Pages
 
 
-@pytest.mark.parametrize(("cap", "flag"), [(1000, "top"), (25, "top"), (25, "properties")])
-def test_all_polygons_of_the_area_come_whole(tmp_path, cap, flag):
-    with ArcgisFeatures(COUNTRY, cap=cap, flag=flag).running() as service:
+@pytest.mark.parametrize("cap", [1000, 25])
+def test_all_polygons_of_the_area_come_whole(tmp_path, cap):
+    with ArcgisFeatures(COUNTRY, cap=cap).running() as service:
         found = downloaded(service, tmp_path)
     check_truth(found, COUNTRY)
     expected = list(
@@ -158,9 +158,10 @@ def test_letter_case_of_fields(tmp_path, name):
     assert found["code"].tolist() == frame[name].loc[in_area(frame)].tolist()
 
 
-def test_full_last_page_and_short_pages_that_say_more(tmp_path):
+@pytest.mark.parametrize("flag", ["top", "properties"])
+def test_full_last_page_and_short_pages_that_say_more(tmp_path, flag):
     n = len(in_area(COUNTRY))
-    with ArcgisFeatures(COUNTRY, cap=n // 2).running() as service:
+    with ArcgisFeatures(COUNTRY, cap=n // 2, flag=flag).running() as service:
         service.shorten = lambda offset, length: length - 7 if offset == 0 else length
         check_truth(downloaded(service, tmp_path), COUNTRY)
     assert offsets(service) == [0, n // 2 - 7, 2 * (n // 2) - 7]

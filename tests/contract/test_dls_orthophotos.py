@@ -327,7 +327,7 @@ def test_tiles_of_another_crs_are_resampled_in_place(
         half = PIXEL / 2
         errors = []
         for x, y in ((0, 0), (half, 0), (-half, 0), (0, half), (0, -half)):
-            fine = picture.render(tuple(bounds + [x, y, x, y]), 2 * SHEET, 2 * SHEET, CYPRUS)
+            fine = picture.render(tuple(np.add(bounds, [x, y, x, y])), 2 * SHEET, 2 * SHEET, CYPRUS)
             truth = fine[..., :3].reshape(SHEET, 2, SHEET, 2, 3).mean(axis=(1, 3))
             errors.append(np.abs(shown - truth)[inside].mean())
         assert errors[0] < 1  # grey value

@@ -416,8 +416,9 @@ def test_packing_by_the_server_is_undone_unless_the_file_itself_is_gzip(
 
 
 CHILD = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored below nohup
 from geolatents.acquire.fetcher import Fetcher, Item
 from geolatents.acquire.http import Client, Pace
 root, url, limit = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -112,7 +112,7 @@ def service_of(planet, **settings):
 
 
 def imagery_of(planet, product=WHOLE, area=EVERYWHERE, **searched):
-    wanted = {"area": area, "start": "2022-01-01", "end": "2022-12-31", "cloud_cover": 1.0}
+    wanted = {"area": area, "dates": ["2022-01-01", "2022-12-31"], "cloud_cover": 1.0}
     return PlanetScopeImagery(
         provider="planetscope",
         search=wanted | searched,
@@ -150,7 +150,7 @@ def test_search_evaluates_every_filter(planet, tmp_path):
     standard = ["standard"]
     assert names(found(planet, tmp_path)) == [FIRST, SECOND]
     assert names(found(planet, tmp_path, quality=["standard", "test"])) == [FIRST, SECOND, THIRD]
-    assert names(found(planet, tmp_path, quality=["test"], end="2022-02-28")) == []
+    assert names(found(planet, tmp_path, quality=["test"], dates=["2022-01-01", "2022-02-28"])) == []
     assert names(found(planet, tmp_path, cloud_cover=0.29, quality=standard)) == [FIRST]
     assert names(found(planet, tmp_path, instruments=["PS2"])) == [SECOND]
     assert names(found(planet, tmp_path, product=PlanetScopeProduct(bands=8))) == [EIGHT]
@@ -161,8 +161,8 @@ def test_search_evaluates_every_filter(planet, tmp_path):
 
 
 def test_the_last_day_belongs_to_the_search(planet, tmp_path):
-    assert names(found(planet, tmp_path, start="2022-01-26", end="2022-01-26")) == [SECOND]
-    assert names(found(planet, tmp_path, start="2022-01-25", end="2022-01-25")) == [FIRST]
+    assert names(found(planet, tmp_path, dates=["2022-01-26", "2022-01-26"])) == [SECOND]
+    assert names(found(planet, tmp_path, dates=["2022-01-25", "2022-01-25"])) == [FIRST]
 
 
 def test_an_area_beside_a_footprint_finds_nothing(planet, tmp_path):
@@ -207,7 +207,7 @@ def test_an_item_holds_what_download_and_assemble_need(planet, tmp_path):
 
 
 def test_a_wider_search_changes_no_item_that_was_within_it(planet, tmp_path):
-    narrow = found(planet, tmp_path, start="2022-01-25", end="2022-01-25")
+    narrow = found(planet, tmp_path, dates=["2022-01-25", "2022-01-25"])
     wider = area_of(-5000, -5000, 12000, 12000)
     wide = found(planet, tmp_path, area=wider, quality=["standard", "test"])
     assert {item.scene: item for item in wide}[FIRST] == narrow[0]
@@ -860,11 +860,11 @@ def test_a_mask_of_another_shape_names_both_files(planet, tmp_path):
         ({"product": {"delivery": "assets"}}, "`clip` can only be ordered"),
         ({"product": {"delivery": "assets", "harmonize": True}}, "`clip` and `harmonize`"),
         ({"product": {"bands": 8}, "search": {"instruments": ["PS2"]}}, "needs `PSB.SD`"),
-        ({"search": {"end": "2021-12-31"}}, "before `start`"),
+        ({"search": {"dates": ["2022-01-01", "2021-12-31"]}}, "before they begin"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings, message):
-    searched = {"area": [33, 34, 34, 35], "start": "2022-01-01", "end": "2022-02-01"}
+    searched = {"area": [33, 34, 34, 35], "dates": ["2022-01-01", "2022-02-01"]}
     values = {"provider": "planetscope"} | settings
     values["search"] = searched | settings.get("search", {})
     with pytest.raises(ValidationError, match=message):

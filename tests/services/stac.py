@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import numpy as np
 import pyproj
@@ -297,8 +297,9 @@ class StacService(LocalService):
 
     @property
     def secrets(self) -> list[str]:
-        """Signatures of all tokens that were asked for, as they are and as they stand in addresses."""
-        return [form for sig in self._given for form in (sig, quote(sig, safe=""))]
+        """All tokens that were asked for, and their signatures as they are and as they stand in addresses."""
+        signatures = [dict(parse_qsl(token))["sig"] for token in self._given]
+        return [*self._given, *signatures, *(quote(sig, safe="") for sig in signatures)]
 
     # ---- catalogue
 
@@ -376,7 +377,6 @@ class StacService(LocalService):
         start = datetime.now(UTC) - timedelta(days=1)
         end = datetime.now(UTC) + timedelta(seconds=self.token_seconds)
         self.tokens[signature] = end
-        self._given.append(signature)
         expiry = end.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         token = urlencode(
             {
@@ -384,6 +384,7 @@ class StacService(LocalService):
                 "sp": "rl", "sv": "2021-06-08", "sr": "c", "sig": signature,
             }
         )  # fmt: skip
+        self._given.append(token)
         return Answer.json({"msft:expiry": expiry, "token": token})
 
     def _file(self, call: Call, path: str) -> Answer:

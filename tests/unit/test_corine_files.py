@@ -20,6 +20,7 @@ import shapely
 from affine import Affine
 from rasterio.windows import Window, from_bounds
 
+from geolatents.acquire import landcover_raster
 from geolatents.acquire.landcover import check_landcover, landcover_files, read_landcover
 from geolatents.errors import LandCoverError
 from geolatents.nomenclature import corine
@@ -95,11 +96,18 @@ def areas(frame, scene):
 
 
 def write_layer(file, frame, layer):
-    official = {"FID": "OBJECTID", "GEOMETRY_NAME": "Shape"} if file.suffix == ".gpkg" else {}
+    """A layer of multipolygons with the official names; a file geodatabase has them by itself."""
+    gpkg = file.suffix == ".gpkg"
     pyogrio.write_dataframe(
-        frame, file, layer=layer, geometry_type="MultiPolygon", promote_to_multi=True, append=file.exists(),
-        layer_options=official,
-    )  # fmt: skip
+        frame,
+        file,
+        layer=layer,
+        driver="GPKG" if gpkg else "OpenFileGDB",
+        geometry_type="MultiPolygon",
+        promote_to_multi=True,
+        append=file.exists(),
+        layer_options={"FID": "OBJECTID", "GEOMETRY_NAME": "Shape"} if gpkg else {},
+    )
 
 
 @pytest.fixture(params=[f"{NAME}.gpkg", f"{NAME.lower()}.gpkg", f"{NAME}.gdb"])
@@ -291,6 +299,23 @@ def test_raster_of_europe_needs_no_memory_of_europe(tmp_path, scene):
     around = run(AROUND)
     assert around.returncode == 0, around.stderr
     assert int(around.stdout) > 20
+
+
+def test_raster_is_read_by_window(tmp_path, scene, monkeypatch):
+    sizes = []
+    read_window = landcover_raster._read
+
+    def counted(dataset, window, file):
+        values = read_window(dataset, window, file)
+        sizes.append(values.size)
+        return values
+
+    monkeypatch.setattr(landcover_raster, "_read", counted)
+    write_raster(tmp_path / "clc.tif", "uint8", 255, 255)
+    read(tmp_path, scene, source="raster", path="clc.tif")
+    assert (
+        sum(sizes) < 100_000
+    )  # values and outlines, for the check and for the table; of 3 000 million
 
 
 def test_vector_and_raster_agree(tmp_path, scene):

@@ -364,6 +364,13 @@ def test_cifar_batches_come_in_their_official_order(tmp_path):
     np.testing.assert_array_equal(blue.decode(0)[..., 0], images.decode(0)[..., 2])
 
 
+def test_what_was_unpacked_is_enough_where_the_archive_was_removed(tmp_path):
+    file = make.cifar10(folder_of(tmp_path, "cifar10") / "cifar-10-python.tar.gz")
+    before = downloaded(tmp_path, "cifar10")
+    file.unlink()
+    assert downloaded(tmp_path, "cifar10").sha256 == before.sha256
+
+
 class Evil:
     def __reduce__(self):
         return (Path.touch, (Path("evil-was-here"),))

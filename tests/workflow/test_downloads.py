@@ -144,7 +144,7 @@ def configure(space: Workspace, services: Services) -> None:
     config["datasets"]["small"] |= {
         "imagery": {
             "provider": "planetscope",
-            "search": {"area": area, "start": "2023-06-01", "end": "2023-06-30"},
+            "search": {"area": area, "dates": ["2023-06-01", "2023-06-30"]},
             "service": {"url": services.planet.url, "poll_interval": 0.05, **FAST},
         },
         "landcover": {
