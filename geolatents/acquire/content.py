@@ -6,6 +6,7 @@ import json
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import rasterio
 from PIL import Image, UnidentifiedImageError
 from rasterio.windows import Window
 
+from geolatents.acquire.packed import unpacked
 from geolatents.acquire.secrets import redacted
 from geolatents.errors import FetchError
 
@@ -132,16 +134,19 @@ def zip_content(file: Path) -> None:
 
 
 def tar_content(file: Path) -> None:
-    """A tar archive, compressed or not, with a first member; the rest is checked when it is unpacked.
+    """A tar, tar.gz or tar.zst archive with a first member; the rest is checked when it is unpacked.
 
     Raises:
         ContentError: It is none.
     """
     _check_start(file, "a tar archive")
     try:
-        with tarfile.open(file) as archive:
+        with (
+            file.open("rb") as stream,
+            tarfile.open(fileobj=unpacked(stream), mode="r|") as archive,
+        ):
             found = archive.next()
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
         raise _error(file, "a tar archive", error) from None
     if found is None:
         raise _error(file, "a tar archive", "it is empty")

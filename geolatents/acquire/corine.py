@@ -140,9 +140,7 @@ def combine_corine(
     together = together.drop_duplicates("objectid").sort_values("objectid", ignore_index=True)
     wanted = in_laea(area, tolerance=0.01)  # more was asked for
     shapely.prepare(wanted)
-    outlines = together.geometry.to_numpy()
-    # Of an invalid polygon it is not sure where it lies: the reader sees to it.
-    kept = together[shapely.intersects(wanted, outlines) | ~shapely.is_valid(outlines)]
+    kept = together[shapely.intersects(wanted, together.geometry.to_numpy())]
     if kept.empty:
         raise nothing_there(area)
     with atomic_path(output) as part:

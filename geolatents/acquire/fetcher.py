@@ -32,6 +32,9 @@ from geolatents.errors import FetchError
 from geolatents.files import canonical_json, remove
 from geolatents.logs import LOG
 
+LINE_EVERY = 30.0
+"""Seconds between lines of progress where there is no terminal."""
+
 LONGEST_NAME = 200
 """Bytes of a file name; 255 on common file systems, less what is added while it is downloaded."""
 
@@ -453,7 +456,7 @@ class _Progress:
         self._bar = tqdm(
             total=None if None in sizes else sum(size or 0 for size in sizes),
             desc=self._label(), unit="B", unit_scale=True, leave=False,
-            mininterval=0.5 if terminal else 30.0, delay=0.0 if terminal else 30.0,
+            mininterval=0.5 if terminal else LINE_EVERY, delay=0.0 if terminal else LINE_EVERY,
             disable=not terminal and not LOG.isEnabledFor(logging.INFO),
         )  # fmt: skip
 

@@ -19,6 +19,10 @@ MOST_SHEETS = 200_000
 """Sheets of one search; more than that is a mistyped resolution or area."""
 
 
+LEAST_SHARE = 1e-6
+"""Of a sheet within the area; edges of an area that lie on the grid are a little off it after reprojection."""
+
+
 class Windows(Section):
     """Requests of a service that draws any window (WMS ``GetMap``, ArcGIS ``export``, ``exportImage``)."""
 
@@ -113,7 +117,9 @@ def sheet_places(wanted: BaseGeometry, side: float) -> list[tuple[int, int]]:
     column, row = (index.ravel() for index in np.meshgrid(columns, rows))
     boxes = shapely.box(column * side, row * side, (column + 1) * side, (row + 1) * side)
     shapely.prepare(wanted)
-    kept = shapely.intersects(wanted, boxes) & ~shapely.touches(wanted, boxes)
+    near = np.flatnonzero(shapely.intersects(wanted, boxes))
+    shares = shapely.area(shapely.intersection(wanted, boxes[near])) / side**2
+    kept = near[shares > LEAST_SHARE]
     return [(int(c), int(r)) for c, r in zip(column[kept], row[kept], strict=True)]
 
 

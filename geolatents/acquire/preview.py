@@ -53,7 +53,7 @@ def _items(request: dict[str, Any], downloads: Path) -> Iterator[Item]:
         if not request["area"]:
             raise FetchError("known when the scenes are")
         area = shapely.box(*json.loads(request["area"]))
-        yield from planned_corine(area, settings.product, settings.service)
+        yield from planned_corine(area, settings.product, settings.service, downloads)
     elif kind == "archive":
         yield from planned_archive(request["archive"])
     else:

@@ -129,14 +129,13 @@ class _Io(StacApiIO):
 def found_features(
     search: Sentinel2Search, service: Sentinel2Service, client: Client, area: BaseGeometry
 ) -> Iterator[dict[str, Any]]:
-    """Items that a catalogue finds, page after page, each once.
+    """Items that a catalogue finds, page after page; one may come twice when others are published meanwhile.
 
     Raises:
         FetchError: It does not answer as a STAC API should.
     """
     simple = area if shapely.get_num_coordinates(area) <= MOST_VERTICES else area.convex_hull
     first, last = search.dates
-    seen = set()
     try:
         catalogue = pystac_client.Client.open(service.url, stac_io=_Io(client))
         items = catalogue.search(
@@ -147,10 +146,7 @@ def found_features(
             query={"eo:cloud_cover": {"lte": 100 * search.cloud_cover}},
             limit=PAGE,
         )
-        for feature in items.items_as_dicts():
-            if feature["id"] not in seen:  # pages shift while others publish
-                seen.add(feature["id"])
-                yield feature
+        yield from items.items_as_dicts()
     except NOT_STAC as error:
         raise FetchError(
             "the catalogue does not answer as a STAC API should",

@@ -165,8 +165,7 @@ def _options(client: Client) -> dict[str, Any]:
         "GDAL_HTTP_RETRY_DELAY": RETRY_DELAY,
         "GDAL_HTTP_RETRY_CODES": ",".join(map(str, sorted(TRANSIENT))),
         "GDAL_HTTP_CONNECTTIMEOUT": math.ceil(CONNECT_TIMEOUT),
-        "GDAL_HTTP_LOW_SPEED_TIME": math.ceil(client.timeout),
-        "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
+        "GDAL_HTTP_LOW_SPEED_TIME": math.ceil(client.timeout),  # seconds below 1 byte per second
         "GDAL_HTTP_NETRC": "NO",
         "GDAL_HTTP_USERAGENT": user_agent(),
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import functools
-import gzip
 import io
 import itertools
 import os
@@ -24,6 +23,7 @@ from typing import IO, Any, Literal, cast
 import pyarrow as pa
 from filelock import FileLock
 
+from geolatents.acquire.packed import unpacked
 from geolatents.acquire.transfer import FULL, room
 from geolatents.errors import FetchError
 from geolatents.files import atomic_path, remove
@@ -37,9 +37,6 @@ RATIO_FROM = 1 << 24
 
 _PIECE = 1 << 20
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_GZIP = (b"\x1f\x8b",)
-_ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + i]) + b"\x2a\x4d\x18" for i in range(16)))
-"""A frame, or one to be skipped that comes before it (RFC 8878, 3.1)."""
 
 _BROKEN = (
     zipfile.BadZipFile,
@@ -239,12 +236,7 @@ def _members(stream: io.BufferedReader, account: _Account) -> Iterator[_Member]:
     stream.seek(0)
     if start.startswith(_ZIP):
         return _zip_members(stream)
-    if start.startswith(_GZIP):
-        return _tar_members(cast(IO[bytes], gzip.GzipFile(fileobj=stream)), account)
-    if start.startswith(_ZSTD):
-        unpacked = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
-        return _tar_members(cast(IO[bytes], unpacked), account)
-    return _tar_members(stream, account)
+    return _tar_members(unpacked(stream), account)
 
 
 def _zip_members(stream: IO[bytes]) -> Iterator[_Member]:

@@ -158,6 +158,16 @@ def test_letter_case_of_fields(tmp_path, name):
     assert found["code"].tolist() == frame[name].loc[in_area(frame)].tolist()
 
 
+def test_layer_with_nothing_but_codes(tmp_path):
+    """A mirror need not have the other fields, nor count from 1."""
+    frame = COUNTRY[["Code_18", "geometry"]].reset_index(drop=True)
+    with ArcgisFeatures(frame).running() as service:
+        found = downloaded(service, tmp_path)
+    assert found["objectid"].tolist() == in_area(frame).tolist()
+    assert found["code"].tolist() == frame["Code_18"].loc[in_area(frame)].tolist()
+    assert found[["area_ha", "id"]].isna().all().all()
+
+
 @pytest.mark.parametrize("flag", ["top", "properties"])
 def test_full_last_page_and_short_pages_that_say_more(tmp_path, flag):
     n = len(in_area(COUNTRY))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 import shapely
@@ -18,6 +20,7 @@ from scipy import ndimage
 
 from geolatents.acquire import dls_orthophotos as provider
 from geolatents.acquire.fetcher import preview
+from geolatents.acquire.orthophotos_requests import Matrix, tiles_of_sheet
 from geolatents.acquire.reader import open_recorded
 from geolatents.acquire.record import build_record
 from geolatents.acquire.scene_list import SceneItem
@@ -246,7 +249,7 @@ def test_wmts_on_the_sheets_own_pixels(
 
 
 def test_tiles_outside_the_stated_limits_are_not_asked_for(started: Any, tmp_path: Path) -> None:
-    picture = cyprus_picture()
+    picture = cyprus_picture(330, 230)
     service = started(Wmts(picture, own_grid(), CYPRUS, states_limits=True))
     search = {"protocol": "wmts", "source": "wmts", "layer": "ortho", "area": area_of(picture)}
     assert_truth(Run(service, tmp_path, search).sheets(), picture, 4)
@@ -339,6 +342,7 @@ def test_tiles_of_another_crs_are_resampled_in_place(
 def test_strips_leave_no_seams(started: Any, tmp_path: Path, monkeypatch: Any) -> None:
     """The height of a strip bounds memory; it must not show in the pixels."""
     picture = smooth_picture(0.25)
+    picture.rgb = np.random.default_rng(1).integers(0, 256, picture.rgb.shape, dtype=np.uint8)
     service = started(Wmts(picture, world_grid()))
     search = {"protocol": "wmts", "source": "wmts", "layer": "ortho", "area": area_of(picture)}
     run = Run(service, tmp_path, search)
@@ -355,6 +359,25 @@ def test_strips_leave_no_seams(started: Any, tmp_path: Path, monkeypatch: Any) -
     assert (usable != also_usable).mean() < 0.002
     assert np.abs(whole - strips)[:, usable & also_usable].max() <= 2
     assert usable.mean() > 0.5
+
+
+def test_tiles_cover_their_sheet_and_the_kernel() -> None:
+    """A tile that is missed at the edge of a sheet would be a gap between sheets."""
+    half = 20037508.342789244
+    matrices = [
+        Matrix(str(z), "EPSG:3857", 2 * half / 2**z / 256, -half, half, 256, 256, (0, 2**z), (0, 2**z))
+        for z in range(15, 21)
+    ]  # fmt: skip
+    transformer = pyproj.Transformer.from_crs(CYPRUS, "EPSG:3857", always_xy=True)
+    for place in range(400):
+        left, bottom = 150_000 + 331.5 * place, 350_000 + 127.0 * place
+        bbox = (left, bottom, left + 100, bottom + 100)
+        tiles = tiles_of_sheet(bbox, CYPRUS, PIXEL, matrices, "tile", {})
+        assert tiles is not None
+        used = replace(matrices[int(tiles.matrix) - 15], columns=tiles.columns, rows=tiles.rows)
+        west, south, east, north = transformer.transform_bounds(*bbox, densify_pts=21)
+        spare = np.array([west, south, east, north]) - used.bounds
+        assert min(spare[0], spare[1], -spare[2], -spare[3]) >= 1.9 * tiles.resolution
 
 
 def test_arcgis_tiles_on_the_sheets_own_pixels(started: Any, tmp_path: Path) -> None:
@@ -407,22 +430,29 @@ def test_another_area_finds_the_same_sheets(started: Any, tmp_path: Path) -> Non
     assert narrow[0].scene == "maps-ortho-e2002-n3740"  # 200 200 m east, 374 000 m north
 
 
-def test_sheets_that_only_touch_the_area_are_not_listed(started: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("points", "listed"),
+    [
+        ([(100, 200), (190, 300), (100, 300)], {"e4002-n7484", "e4002-n7485", "e4003-n7485"}),
+        ([(100, 200), (150, 200), (150, 250), (100, 250)], {"e4002-n7484"}),  # exactly one sheet
+    ],
+    ids=["triangle", "sheet"],
+)  # fmt: skip
+def test_sheets_that_only_touch_the_area_are_not_listed(
+    points: list[tuple[int, int]], listed: set[str], started: Any, tmp_path: Path
+) -> None:
     picture = cyprus_picture(800, 800)
     service = started(Wms(picture, crs=(CYPRUS,)))
-    points = np.array([(200_100, 374_200), (200_190, 374_300), (200_100, 374_300)])
+    ring = [[200_000 + x, 374_000 + y] for x, y in [*points, points[0]]]
     area = {
         "type": "FeatureCollection",
         "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::6312"}},
-        "features": [{"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [[*points.tolist(), points[0].tolist()]]}}],
+        "features": [{"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}],
     }  # fmt: skip
     (tmp_path / "area.geojson").write_text(json.dumps(area))
-    run = Run(service, tmp_path, WMS | {"area": "area.geojson", "resolution": 0.25})
-    # The triangle lies in four columns of 50 m and two rows, but not in all of their eight sheets.
-    names = {item.scene.removeprefix("maps-ortho-") for item in run.search()}
-    assert {"e4002-n7484", "e4002-n7485", "e4003-n7485"} <= names
-    assert "e4003-n7484" not in names
-    footprint = run.search()[0].geometry
+    items = Run(service, tmp_path, WMS | {"area": "area.geojson", "resolution": 0.25}).search()
+    assert {item.scene.removeprefix("maps-ortho-") for item in items} == listed
+    footprint = items[0].geometry
     assert footprint["type"] == "Polygon"
     assert all(32.9 < x < 33.1 and 34.9 < y < 35.1 for x, y in footprint["coordinates"][0])
 

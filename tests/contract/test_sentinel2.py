@@ -239,6 +239,13 @@ def test_the_window_ends_where_the_granule_ends(service, granule, tmp_path):
     assert (right, bottom) == (481020.0, 3898980.0)
 
 
+def test_an_area_around_a_granule_takes_all_of_it_and_no_more(service, granule, tmp_path):
+    service.publish(earth_search_item(granule, DAY, f"{service.url}/files/x"))
+    (item,) = Place(imagery(service, [32, 34, 34, 36]), tmp_path).search()
+    assert item.properties["extent"] == list(granule.bounds)
+    assert item.properties["cover"] == 1.0
+
+
 def test_several_polygons_give_the_window_of_their_bounds(service, granule, tmp_path):
     service.publish(earth_search_item(granule, DAY, f"{service.url}/files/x"))
     one, other = granule.degrees(600, 600, 1200, 1200), granule.degrees(6000, 6600, 6600, 7800)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -131,8 +132,7 @@ class LocalService:
 
     @contextmanager
     def running(self) -> Iterator[Self]:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler_of(self))
         thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
@@ -181,6 +181,15 @@ HTML_PAGE = Answer.text("<!DOCTYPE html><html><body>We are busy.</body></html>",
 
 CLOSED = lambda _call, _true: None  # noqa: E731
 """A fault: the connection is closed without an answer."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # a full queue delays connections by a second
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # clients are killed in tests
+            super().handle_error(request, client_address)
 
 
 def _chunks(body: bytes, size: int = 1 << 14) -> Iterator[bytes]:

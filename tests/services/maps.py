@@ -61,7 +61,8 @@ class Picture:
 
 
 def encoded(pixels: np.ndarray, kind: str, transparent: bool = True) -> bytes:
-    """Bytes of a picture; without transparency, empty land is white (the default BGCOLOR of WMS)."""
+    """Bytes of a picture; empty land is white (the default BGCOLOR of WMS), also below transparency."""
+    pixels = np.where(pixels[..., 3:] > 0, pixels, np.array([255, 255, 255, 0], dtype=np.uint8))
     image = Image.fromarray(pixels, "RGBA")
     if kind == "JPEG" or not transparent:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
