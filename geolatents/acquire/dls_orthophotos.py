@@ -120,7 +120,9 @@ def planned(
 ) -> list[Item]:
     """What a sheet is fetched with, one file per request; asks no service."""
     sheet = Sheet.model_validate(item.properties)
-    return [_item(sheet, piece, item.licence, service.url) for piece in pieces(sheet)]
+    key = hashlib.sha256(canonical_json(sheet.identity()).encode()).hexdigest()[:16]
+    folder = f"{PROVIDER}/{key}"
+    return [_item(sheet, piece, folder, item.licence, service.url) for piece in pieces(sheet)]
 
 
 def download(
@@ -144,9 +146,8 @@ def download(
         fetched = _fetch_tiles(fetcher, items, item.scene, service.workers)
     else:
         fetched = fetcher.fetch(items, item.scene)
-    files = {
-        piece.name: found.path for piece, found in zip(pieces(sheet), fetched, strict=True)
-    }  # fmt: skip
+    names = [piece.name for piece in pieces(sheet)]
+    files = {name: found.path for name, found in zip(names, fetched, strict=True)}
     if all(is_absent(file) for file in files.values()):
         raise FetchError(
             "the service has no tile of this sheet",
@@ -251,11 +252,10 @@ def _footprint(bbox: Box, crs: pyproj.CRS) -> dict[str, object]:
 # ---- download
 
 
-def _item(sheet: Sheet, piece: Piece, licence: str, root: str) -> Item:
-    key = hashlib.sha256(canonical_json(sheet.identity()).encode()).hexdigest()[:16]
+def _item(sheet: Sheet, piece: Piece, folder: str, licence: str, root: str) -> Item:
     check = tile if isinstance(sheet.requests, Tiles) else picture
     return Item(
-        path=f"{PROVIDER}/{key}/{piece.name}{SUFFIXES[sheet.format]}",
+        path=f"{folder}/{piece.name}{SUFFIXES[sheet.format]}",
         url=whole(piece.address, root),
         params=piece.params,
         estimate=round(piece.width * piece.height * BYTES_PER_PIXEL[sheet.format]),

@@ -156,8 +156,8 @@ def tiles_of_sheet(
     matrix = _nearest(bbox, crs, resolution, matrices)
     transformer = pyproj.Transformer.from_crs(crs, matrix.crs, always_xy=True)
     left, bottom, right, top = transformer.transform_bounds(*bbox, densify_pts=21)
-    # Two pixels more on each side, for the resampling kernel.
-    spare = 2 * matrix.resolution
+    # For the kernel of cubic resampling: two pixels of the sheet, which are up to four of the tiles.
+    spare = 4 * matrix.resolution
     width, height = matrix.tile_width * matrix.resolution, matrix.tile_height * matrix.resolution
     columns = _within(matrix.columns, (left - spare - matrix.left) / width, (right + spare - matrix.left) / width)  # fmt: skip
     rows = _within(matrix.rows, (matrix.top - top - spare) / height, (matrix.top - bottom + spare) / height)  # fmt: skip

@@ -73,9 +73,11 @@ def test_a_check_of_the_answer_may_ask_again(service: Echo, tmp_path: Path) -> N
 
     def check(answer: dict) -> None:
         if "error" in answer:
-            raise Again("too many requests per second", 0.01)
+            raise Again("too many requests per second", 0.3)
 
     assert client_of(tmp_path).json(f"{service.url}/vague", check=check) == {"ok": 1}
+    first, second = service.calls
+    assert second.moment - first.moment >= 0.3
 
 
 def test_the_last_attempt_says_what_was_wrong(service: Echo, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import pydantic
 import pytest
 import rasterio
 import shapely
+import yaml
 
 from geolatents.acquire import sentinel2_read
 from geolatents.acquire.fetcher import preview
@@ -23,9 +25,11 @@ from geolatents.acquire.reader import open_image
 from geolatents.acquire.record import build_record
 from geolatents.acquire.scene_list import SceneItem
 from geolatents.acquire.sentinel2 import assemble, download, planned, search
+from geolatents.acquire.sentinel2_offset import decide_offset
 from geolatents.errors import AccessError, ConfigError, FetchError, SceneError
 from geolatents.files import sha256_file
 from geolatents.settings.base import section_values
+from geolatents.settings.dataset import Dataset
 from geolatents.settings.sentinel2 import Sentinel2Imagery
 from tests.services.base import CLOSED, HTML_PAGE, Answer, Call, cut_after
 from tests.services.stac import (
@@ -214,6 +218,24 @@ def test_the_service_filters_by_days_clouds_and_area(service, granule, tmp_path)
     assert body["collections"] == [COLLECTION]
     assert body["query"] == {"eo:cloud_cover": {"lte": 20.0}}
     assert service.calls_to("/v1/search")[-1].json["next"]
+
+
+def test_a_catalogue_that_ignores_the_query_gives_no_cloudier_scenes(service, granule, tmp_path):
+    for sequence, clouds in enumerate((10.0, 90.0)):
+        files = f"{service.url}/files/x"
+        service.publish(
+            earth_search_item(granule, DAY, files, sequence=sequence, cloud_cover=clouds)
+        )
+    asked: list[Any] = []
+
+    def unfiltered(call: Call, _true: Answer) -> Answer:
+        asked.append(call.json.pop("query"))
+        return service.page({key: value for key, value in call.json.items() if key != "query"})
+
+    service.fault("/v1/search", unfiltered, times=99)
+    found = Place(imagery(service, granule.degrees(*AREA_METRES)), tmp_path).search()
+    assert [item.properties["eo:cloud_cover"] for item in found] == [10.0]
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("code", [False, True])
@@ -515,9 +537,15 @@ def test_a_silent_server_counts_as_failed(one, service):
     place = one(product={"bands": ["red"]}, service={"timeout": 1, "attempts": 1})
     (item,) = place.search()
     wait = threading.Event()
-    service.fault("/files/one/B04.tif", later(lambda _c, t: wait.wait(20) and t, 3, 9), times=99)
+
+    def silent(_call: Call, _true: Answer) -> None:
+        wait.wait(30)
+
+    service.fault("/files/one/B04.tif", later(silent, 4, 9), times=99)
+    start = time.monotonic()
     with pytest.raises(FetchError, match="GDAL cannot read"):
         place.download(item)
+    assert time.monotonic() - start < 15
     wait.set()
 
 
@@ -789,6 +817,7 @@ def test_tokens_are_found_nowhere(signed, caplog):
             messages.append(str(caught.value))
         assert "Retrying again" in caplog.text, "GDAL's own messages are among them"
         assert service.secrets
+        assert "sp=rl" not in caplog.text, "not even the rest of a token"
         written = [path.read_bytes() for path in place.folder.rglob("*") if path.is_file()]
         for secret in service.secrets:
             assert secret not in caplog.text
@@ -839,3 +868,32 @@ def test_settings_that_cannot_be_meant_are_refused(change, said):
 def test_a_missing_area_file_is_an_error(service, tmp_path):
     with pytest.raises(ConfigError, match="area"):
         Place(imagery(service, "nowhere.gpkg"), tmp_path).search()
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("added", "offset"), [(0, 0), (1000, -1000)])
+def test_real_pixels_tell_a_wrong_flag(added, offset, data_folder, tmp_path):
+    """Bolzano, of a baseline without offset; 1000 more is as ESA gives it since."""
+    files = {}
+    with rasterio.open(data_folder / "bolzano/S2_L2A_sample.tif") as source:
+        for index, name in enumerate(("blue", "green", "red", "nir", "scl"), 1):
+            pixels = source.read(index)
+            if name != "scl":
+                pixels = np.where(pixels == 0, 0, pixels + added).astype(np.uint16)
+            files[name] = tmp_path / f"{name}.tif"
+            with rasterio.open(files[name], "w", **(source.profile | {"count": 1})) as target:
+                target.write(pixels, 1)
+    said = {"offset_applied": False, "baseline": "05.11", "catalogue": "earth_search"}
+    item = SceneItem(scene="bolzano", geometry={}, properties=said)
+    decision = decide_offset(item, files, "auto")
+    assert decision.offset == offset
+    assert decision.contradicts == (offset == 0)
+
+
+def test_the_configurations_of_the_docs_are_valid():
+    text = (Path(__file__).parents[2] / "docs/providers/sentinel2.md").read_text()
+    blocks = [yaml.safe_load(part.split("```")[0]) for part in text.split("```yaml")[1:]]
+    assert len(blocks) == 2
+    for block in blocks:
+        for dataset in block["datasets"].values():
+            Dataset.model_validate(dataset)

@@ -79,8 +79,9 @@ class Granule:
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
-        fields = rng.integers(0, len(self.classes), (20, 20))
-        scl = np.array(self.classes, dtype=np.uint8)[np.kron(fields, np.ones((30, 30), int))]
+        fields = rng.integers(0, len(self.classes), (38, 38))  # of 320 m: on no coarser grid
+        index = np.kron(fields, np.ones((16, 16), int))[:600, :600]
+        scl = np.array(self.classes, dtype=np.uint8)[index]
         scl[-60:, -60:] = 0  # beyond the swath
         for name in self.bands:
             if name == "scl":
@@ -324,11 +325,12 @@ class StacService(LocalService):
             return Answer.json({"message": "Request Entity Too Large"}, 413)
         try:
             query = call.json if call.method == "POST" else _from_query(call.query)
-            return self._page(query, call.method)
+            return self.page(query, call.method)
         except (ValueError, _Invalid) as error:
             return Answer.json({"code": "BadRequest", "description": str(error)}, 400)
 
-    def _page(self, query: dict[str, Any], method: str) -> Answer:
+    def page(self, query: dict[str, Any], method: str = "POST") -> Answer:
+        """One page of the answer to a search."""
         limit = _limit(query.get("limit"))
         found = [item for item in self.items if _matches(item, query)]
         found.sort(key=_order, reverse=True)  # newest first, as stac-server does
