@@ -7,11 +7,8 @@ folder; a second run makes no request. See ``docs/decisions/downloads-are-not-ou
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -21,8 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from filelock import FileLock
-from tqdm import tqdm
 
+from geolatents.acquire.bar import Bar
 from geolatents.acquire.content import Content, ContentError, anything
 from geolatents.acquire.http import Again, Client
 from geolatents.acquire.manifest import MANIFEST, Manifest, Row
@@ -31,9 +28,6 @@ from geolatents.acquire.transfer import Source, Transfer, room
 from geolatents.errors import FetchError
 from geolatents.files import canonical_json, remove
 from geolatents.logs import LOG
-
-LINE_EVERY = 30.0
-"""Seconds between lines of progress where there is no terminal."""
 
 LONGEST_NAME = 200
 """Bytes of a file name; 255 on common file systems, less what is added while it is downloaded."""
@@ -93,6 +87,11 @@ class Item:
             raise ValueError(f"facts are not {sorted(COLUMNS)}, and digests are {sorted(DIGESTS)}")
 
     @property
+    def likely_size(self) -> int | None:
+        """Bytes, known or estimated."""
+        return self.estimate if self.size is None else self.size
+
+    @property
     def request(self) -> dict[str, Any]:
         """What identifies the request, as the manifest holds it."""
         request = {
@@ -142,7 +141,7 @@ def preview(root: Path, items: Sequence[Item]) -> Preview:
     """What :meth:`Fetcher.fetch` would do; makes no request and writes nothing."""
     manifests = _Manifests(root)
     missing = [item for item in items if manifests.valid_row(item) is None]
-    sizes = [item.size if item.size is not None else item.estimate for item in missing]
+    sizes = [item.likely_size for item in missing]
     return Preview(
         items=len(items),
         there=len(items) - len(missing),
@@ -181,11 +180,13 @@ class Fetcher:
             AccessError, FetchError: A file cannot be had.
         """
         _refuse_twins(items)
-        with _Progress(what, items) as progress, ThreadPoolExecutor(self.workers) as pool:
+        sizes = [item.likely_size for item in items]
+        with Bar(what, sizes) as progress, ThreadPoolExecutor(self.workers) as pool:
             running = [pool.submit(self._fetch, item, progress.moved) for item in items]
             try:
                 for future in as_completed(running):
-                    progress.ended(future.result())
+                    entry = future.result()
+                    progress.ended(entry.bytes, entry.requests)
             except BaseException as error:
                 if not isinstance(error, Exception):
                     progress.stop()
@@ -438,61 +439,6 @@ def _refuse_twins(items: Sequence[Item]) -> None:
     for item in items:
         if requests.setdefault(item.path, item.request) != item.request:
             raise FetchError("two downloads have one path", found=item.path, fix="report it")
-
-
-class _Stopped(BaseException):
-    """The run was interrupted."""
-
-
-class _Progress:
-    """A bar of bytes with the count of files; without a terminal a line every half minute."""
-
-    def __init__(self, what: str, items: Sequence[Item]) -> None:
-        sizes = [item.size if item.size is not None else item.estimate for item in items]
-        terminal = sys.stderr.isatty()
-        self.what, self.count, self.done, self.there, self.requests = what, len(items), 0, 0, 0
-        self._lock = threading.Lock()
-        self._stopped = False
-        self._bar = tqdm(
-            total=None if None in sizes else sum(size or 0 for size in sizes),
-            desc=self._label(), unit="B", unit_scale=True, leave=False,
-            mininterval=0.5 if terminal else LINE_EVERY, delay=0.0 if terminal else LINE_EVERY,
-            disable=not terminal and not LOG.isEnabledFor(logging.INFO),
-        )  # fmt: skip
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._bar.close()
-        LOG.info(
-            "%s: %d of %d files, %d were there, %d requests",
-            self.what, self.done, self.count, self.there, self.requests,
-        )  # fmt: skip
-
-    def moved(self, n_bytes: int) -> None:
-        """Count bytes of a running download."""
-        if self._stopped:
-            raise _Stopped
-        with self._lock:
-            self._bar.update(n_bytes)
-
-    def ended(self, fetched: Fetched) -> None:
-        """Count a file."""
-        with self._lock:
-            self.done += 1
-            self.there += fetched.requests == 0
-            self.requests += fetched.requests
-            if fetched.requests == 0:
-                self._bar.update(fetched.bytes)
-            self._bar.set_description(self._label(), refresh=False)
-
-    def stop(self) -> None:
-        """Let running downloads end at their next piece."""
-        self._stopped = True
-
-    def _label(self) -> str:
-        return f"{self.what} {self.done}/{self.count}"
 
 
 def _unseen(_n_bytes: int) -> None:

@@ -27,7 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from geolatents.acquire import fetcher, http, transfer
+from geolatents.acquire import bar, http, transfer
 from geolatents.acquire.content import ContentError, image_content, json_content
 from geolatents.acquire.fetcher import Fetched, Fetcher, Item, Preview, preview
 from geolatents.acquire.http import Client, Pace
@@ -181,7 +181,7 @@ def test_progress_shows_files_and_bytes(
     shown = io.StringIO()
     shown.isatty = lambda: terminal  # type: ignore[method-assign]
     monkeypatch.setattr(sys, "stderr", shown)
-    monkeypatch.setattr(fetcher, "LINE_EVERY", 0.0)
+    monkeypatch.setattr(bar, "LINE_EVERY", 0.0)
     items = [Item(f"p/{n}", service.add(str(n), BODY), size=len(BODY)) for n in range(3)]
     fetcher_of(tmp_path, workers=1).fetch(items, "Sheets")
     assert "Sheets 0/3" in shown.getvalue()
