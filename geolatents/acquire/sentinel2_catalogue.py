@@ -93,9 +93,9 @@ class Clip(NamedTuple):
 class _Io(StacApiIO):
     """pystac-client's requests, made by our client: its pace, its retries, its messages."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, root: str) -> None:
         super().__init__(max_retries=None)
-        self._client = client
+        self._client, self._root = client, root
 
     def request(
         self,
@@ -104,7 +104,7 @@ class _Io(StacApiIO):
         headers: dict[str, str] | None = None,
         parameters: dict[str, Any] | None = None,
     ) -> str:
-        """The text of an answer, checked to be JSON."""
+        """The text of an answer: any JSON of the root, else a page of items."""
         method = (method or "GET").upper()
         get = method == "GET"
 
@@ -117,13 +117,20 @@ class _Io(StacApiIO):
                 headers=headers,
             ) as response:
                 text = response.content.decode("utf-8", "replace")
-            try:
-                json.loads(text)
-            except ValueError:
-                raise Again("the answer is no JSON") from None
+            _check_page(text, any_kind=href == self._root)
             return text
 
         return str(self._client.tried(once, href))
+
+
+def _check_page(text: str, any_kind: bool) -> None:
+    """pystac-client takes an answer without features for the last page, also an error with status 200."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        raise Again("the answer is no JSON") from None
+    if not any_kind and not (isinstance(answer, dict) and "features" in answer):
+        raise Again(f"the answer is no page of items but {text[:200]}")
 
 
 def found_features(
@@ -137,7 +144,7 @@ def found_features(
     simple = area if shapely.get_num_coordinates(area) <= MOST_VERTICES else area.convex_hull
     first, last = search.dates
     try:
-        catalogue = pystac_client.Client.open(service.url, stac_io=_Io(client))
+        catalogue = pystac_client.Client.open(service.url, stac_io=_Io(client, service.url))
         items = catalogue.search(
             method="POST",
             collections=[service.collection],

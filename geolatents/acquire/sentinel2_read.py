@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -123,8 +124,7 @@ def read_window(
             ):
                 _copy(source, _window(source, extent, crs, href), part)
         except DECODE_ERRORS as error:
-            cause = f" ({error.__cause__})" if error.__cause__ else ""
-            raise Again(redacted(f"GDAL cannot read the window: {error}{cause}")) from None
+            raise Again(f"GDAL cannot read the window: {_said(error)}") from None
 
     client.tried(once, public_url(href, signed=True))
 
@@ -200,13 +200,37 @@ def _copy(source: Dataset, window: Window, part: Path) -> None:
         "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "bigtiff": "IF_SAFER",
         "compress": "deflate", "predictor": 2, "num_threads": 1,
     }  # fmt: skip
-    with rasterio.open(part, "w", **profile) as target:
+    with _writable(part, profile) as target:
         for row in range(
             0, window.height, BLOCK
         ):  # each block is written once, whatever the file's
             rows = min(BLOCK, window.height - row)
             there = Window(window.col_off, window.row_off + row, window.width, rows)
-            target.write(source.read(1, window=there), 1, window=Window(0, row, window.width, rows))
+            try:
+                pixels = source.read(1, window=there)
+            except DECODE_ERRORS as error:
+                raise Again(f"GDAL cannot read the window: {_said(error)}") from None
+            target.write(pixels, 1, window=Window(0, row, window.width, rows))
+
+
+@contextmanager
+def _writable(part: Path, profile: Mapping[str, Any]) -> Iterator[Dataset]:
+    """A file to write; that it cannot be written is no fault of the server, and asking again no help."""
+    try:
+        with rasterio.open(part, "w", **profile) as target:
+            yield target
+    except DECODE_ERRORS as error:
+        raise FetchError(
+            "a window cannot be written",
+            where=part,
+            found=_said(error),
+            fix="make room, or move the downloads folder; what is complete is kept",
+        ) from None
+
+
+def _said(error: BaseException) -> str:
+    """What GDAL says, without tokens."""
+    return redacted(f"{error} ({error.__cause__})" if error.__cause__ else error)
 
 
 class _Redacting(logging.Filter):

@@ -86,6 +86,7 @@ class VkApi:
             Pace(service.rate, downloads / ".pace"),
             key=KEY,
             secret_headers={"Authorization": f"Bearer {KEY.find(service.url)}"},
+            home=service.url,
             timeout=service.timeout,
             attempts=service.attempts,
         )

@@ -146,6 +146,7 @@ def _fetched(items: Sequence[Item], settings: YandexStatic, downloads: Path) -> 
         Pace(service.rate, downloads / ".pace"),
         key=KEY,
         secret_params={} if there else _key(settings),
+        home=settings.service.url,
         timeout=service.timeout,
         attempts=service.attempts,
     )

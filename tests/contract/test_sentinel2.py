@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -345,6 +346,7 @@ def test_least_cloudy_picks_the_most_clear_ground_of_each_tile(service, granule,
         pytest.param(Answer.json({"code": "InternalServerError"}, 500), id="500"),
         pytest.param(Answer.json({}, 429, **{"Retry-After": "0"}), id="429"),
         pytest.param(HTML_PAGE, id="html"),
+        pytest.param(Answer.json({"message": "busy"}), id="error-with-status-200"),
         pytest.param(cut_after(100), id="cut"),
         pytest.param(CLOSED, id="closed"),
     ],
@@ -492,6 +494,21 @@ def test_a_file_that_stays_broken_is_an_error_and_leaves_nothing(one, service):
         place.download(item)
     assert not list(place.downloads.rglob("red*"))
     service.faults.clear()
+    assert place.download(item)["red"].is_file()
+
+
+def test_a_window_that_cannot_be_written_is_told_and_not_asked_for_again(one, service):
+    place = one(product={"bands": ["red"]}, service={"workers": 1})
+    (item,) = place.search()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+        with pytest.raises(FetchError, match="make room"):
+            place.download(item)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not list(place.downloads.rglob("red*"))
+    assert len(service.calls_to(".*B04.tif")) <= 6
     assert place.download(item)["red"].is_file()
 
 
