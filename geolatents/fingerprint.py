@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "geolatents"
+LEFT_OUT = "geolatents.acquire.fetch."
+"""Modules that bring bytes and check them, and shape nothing; a mended retry makes no tile anew."""
 ROOT = Path(__file__).resolve().parent
 
 
@@ -38,7 +40,7 @@ def reached(*modules: str) -> set[str]:
     pending = list(modules)
     while pending:
         name = pending.pop()
-        if name not in seen:
+        if name not in seen and not name.startswith(LEFT_OUT):
             seen.add(name)
             pending += _parsed(name)[1]
     return seen

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from geolatents.acquire.files import scene_files, sidecars
-from geolatents.acquire.landcover import landcover_files
+from geolatents.acquire.landcover.read import landcover_files
 from geolatents.acquire.searches import Searches
 from geolatents.acquire.synthetic.names import scene_names
 from geolatents.errors import ConfigError, GeolatentsError, SceneError

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from geolatents import logs
-from geolatents.acquire.secrets import redacted
+from geolatents.acquire.fetch.secrets import redacted
 from geolatents.errors import GeolatentsError, StoreError
 from geolatents.files import read_json
 from geolatents.fingerprint import fingerprint

@@ -172,7 +172,7 @@ rule combine_landcover:
         runtime=60,
     params:
         config=section("datasets/{dataset}/landcover"),
-        code=code("acquire.landcover_download"),
+        code=code("acquire.landcover.download"),
     message:
         "Combining the land cover of {wildcards.dataset}"
     script:
@@ -278,7 +278,7 @@ rule join_photos:
         mem_mb=2000,
         runtime=60,
     params:
-        code=code("acquire.photos_join"),
+        code=code("acquire.photos.join"),
     message:
         "Joining photos and maps of {wildcards.photos}"
     script:
@@ -433,7 +433,7 @@ rule check_landcover:
     params:
         config=section("datasets/{dataset}/landcover"),
         source=landcover_content,
-        code=code("acquire.landcover"),
+        code=code("acquire.landcover.read"),
     message:
         "Checking the land cover of {wildcards.dataset}"
     script:
@@ -461,7 +461,7 @@ rule read_landcover:
     params:
         config=section("datasets/{dataset}/landcover"),
         source=landcover_content,
-        code=code("acquire.landcover"),
+        code=code("acquire.landcover.read"),
     message:
         "Reading the land cover of {wildcards.dataset}"
     script:

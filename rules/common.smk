@@ -106,7 +106,7 @@ def provider_code(*modules):
     """Param: fingerprint of library modules and of the provider's own module."""
 
     def param(wildcards):
-        return code(*modules, f"acquire.{provider(wildcards)}")
+        return code(*modules, f"acquire.{provider(wildcards)}.provider")
 
     return param
 

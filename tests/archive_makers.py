@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import rasterio
 from PIL import Image
 
-from geolatents.acquire.images_classes import CIFAR10, EUROSAT, PARIS, TERRASSA, UCMERCED
+from geolatents.acquire.images.classes import CIFAR10, EUROSAT, PARIS, TERRASSA, UCMERCED
 
 HTML = b"<!DOCTYPE HTML><html><head><title>302 Found</title></head><body>Found</body></html>"
 """What the broken files of the Paris Dataset hold."""

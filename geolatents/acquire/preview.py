@@ -10,11 +10,11 @@ from typing import Any
 
 import shapely
 
-from geolatents.acquire.archives import planned as planned_archive
-from geolatents.acquire.corine import planned_corine
-from geolatents.acquire.fetcher import Item, Preview, preview
-from geolatents.acquire.photos import read_cell
-from geolatents.acquire.photos_download import planned_photos
+from geolatents.acquire.archives.provider import planned as planned_archive
+from geolatents.acquire.corine.provider import planned_corine
+from geolatents.acquire.fetch.fetcher import Item, Preview, preview
+from geolatents.acquire.photos.download import planned_photos
+from geolatents.acquire.photos.table import read_cell
 from geolatents.acquire.scene_list import read_list, read_scene_list
 from geolatents.acquire.scenes import planned_scenes
 from geolatents.acquire.yandex_static import planned as planned_maps

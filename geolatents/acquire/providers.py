@@ -13,8 +13,8 @@ from geolatents.settings.base import Section
 
 
 def provider_module(provider: str) -> Any:
-    """The module of a provider."""
-    return import_module(f"geolatents.acquire.{provider}")
+    """What a provider offers: ``search``, ``planned``, ``download``, ``assemble``, or ``search_photos``."""
+    return import_module(f"geolatents.acquire.{provider}.provider")
 
 
 def provider_settings(provider: str) -> type[Section]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from geolatents.acquire.downloads import described, found_again
-from geolatents.acquire.fetcher import Item
+from geolatents.acquire.fetch.fetcher import Item
 from geolatents.acquire.providers import parse_section, provider_module, provider_settings
 from geolatents.acquire.scene_list import (
     SceneItem,

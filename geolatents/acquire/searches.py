@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from geolatents.acquire.landcover.margin import widened
 from geolatents.acquire.scene_list import SceneItem, read_list, read_scene_list, search_values
 from geolatents.errors import GeolatentsError
 from geolatents.settings.config import Config
 from geolatents.settings.imagery import DOWNLOADED
-
-MARGIN_DEGREES = 0.02
-"""Land cover is asked for this much beyond the scenes' footprints, for tiles at their edges."""
-
-AREA_STEP = 0.01
-"""Degrees to which that area is widened, so that it rarely changes when scenes are added."""
 
 
 class Searches:
@@ -82,13 +76,6 @@ class Searches:
         else:
             found = read_scene_list(file, search)
             self.scenes[name] = {item.scene: item for item in found.scenes}
-
-
-def widened(west: float, south: float, east: float, north: float) -> list[float]:
-    """Bounds with the margin for land cover, rounded outward."""
-    low = (math.floor((v - MARGIN_DEGREES) / AREA_STEP) * AREA_STEP for v in (west, south))
-    high = (math.ceil((v + MARGIN_DEGREES) / AREA_STEP) * AREA_STEP for v in (east, north))
-    return [round(value, 2) for value in (*low, *high)]
 
 
 def _points(coordinates: Any) -> Iterator[tuple[float, float]]:

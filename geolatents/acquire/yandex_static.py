@@ -15,11 +15,11 @@ from typing import Any
 import pyproj
 from PIL import Image
 
-from geolatents.acquire.content import ContentError, image_content
-from geolatents.acquire.fetcher import Fetched, Fetcher, Item, preview
-from geolatents.acquire.http import Client, Pace
-from geolatents.acquire.photos import Photo, read_cell
-from geolatents.acquire.secrets import Key
+from geolatents.acquire.fetch.content import ContentError, image_content
+from geolatents.acquire.fetch.fetcher import Fetched, Fetcher, Item, preview
+from geolatents.acquire.fetch.http import Client, Pace
+from geolatents.acquire.fetch.secrets import Key
+from geolatents.acquire.photos.table import Photo, read_cell
 from geolatents.errors import AccessError
 from geolatents.files import canonical_json, write_json
 from geolatents.logs import LOG

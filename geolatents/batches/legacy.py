@@ -1,6 +1,6 @@
 """Export of a dataset to the predecessor's layout: ``0.npy, labels0.npy, 1.npy, ...``.
 
-The layout, and the way back in, are in :mod:`geolatents.acquire.legacy`. The predecessor wrote 100
+The layout, and the way back in, are in :mod:`geolatents.acquire.images.legacy`. The predecessor wrote 100
 images per file for PlanetScope scenes and 10 for orthophotos.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from geolatents.acquire.legacy import CODES, IDS
+from geolatents.acquire.images.legacy import CODES, IDS
 from geolatents.batches.loader import TileImages
 from geolatents.errors import NoTilesError
 from geolatents.files import atomic_path

@@ -160,9 +160,7 @@ def _read_check(check: Path) -> tuple[SceneRecord, dict[str, Any]]:
 OTHERS_FAULTS = (SceneError, RasterioError, OSError)
 
 
-def other_scenes(
-    scene: str, imagery: SceneImagery, root: Path
-) -> dict[str, Path]:
+def other_scenes(scene: str, imagery: SceneImagery, root: Path) -> dict[str, Path]:
     """Images of all other scenes of a dataset below the data folder; drawn and assembled scenes have none."""
     if not isinstance(imagery, FilesImagery):
         return {}

@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from geolatents.acquire.bigearthnet import bigearthnet_images
-from geolatents.acquire.images import ImageSet, table_images
-from geolatents.acquire.images_annotated import annotated_images
-from geolatents.acquire.images_archive import located
-from geolatents.acquire.images_celeba import celeba_images
-from geolatents.acquire.images_cifar import cifar10_images
-from geolatents.acquire.images_dfc2019 import dfc2019_images
-from geolatents.acquire.images_folders import folder_images
-from geolatents.acquire.legacy import legacy_images
+from geolatents.acquire.images.annotated import annotated_images
+from geolatents.acquire.images.archive import located
+from geolatents.acquire.images.bigearthnet import bigearthnet_images
+from geolatents.acquire.images.celeba import celeba_images
+from geolatents.acquire.images.cifar import cifar10_images
+from geolatents.acquire.images.dfc2019 import dfc2019_images
+from geolatents.acquire.images.folders import folder_images
+from geolatents.acquire.images.legacy import legacy_images
+from geolatents.acquire.images.sets import ImageSet, table_images
 from geolatents.errors import StoreError
 from geolatents.files import read_json, write_json
 from geolatents.logs import LOG, progress

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from geolatents.acquire import archives
-from geolatents.acquire.archive_table import archive_table
-from geolatents.acquire.archives import download_archive, planned
-from geolatents.acquire.fetcher import preview
+from geolatents.acquire.archives import provider as archives
+from geolatents.acquire.archives.provider import download_archive, planned
+from geolatents.acquire.archives.table import archive_table
+from geolatents.acquire.fetch.fetcher import preview
 from geolatents.errors import FetchError
 from geolatents.settings.archives import ArchiveService
 from geolatents.settings.images import ImageFolder
@@ -87,7 +87,7 @@ def hosts(tmp_path, monkeypatch):
 
         found.offer = offer
         monkeypatch.setattr(archives, "archive_table", lambda: table)
-        monkeypatch.setattr("geolatents.acquire.archive_table.archive_table", lambda: table)
+        monkeypatch.setattr("geolatents.acquire.archives.table.archive_table", lambda: table)
         yield found
 
 

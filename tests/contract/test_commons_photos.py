@@ -13,10 +13,10 @@ import shapely
 from PIL import Image
 from pydantic import ValidationError
 
-from geolatents.acquire.commons_photos import search_photos
-from geolatents.acquire.commons_photos_pages import FIELDS, licence_family, text
-from geolatents.acquire.photos import read_cell
-from geolatents.acquire.photos_download import download_photos
+from geolatents.acquire.commons_photos.pages import FIELDS, licence_family, text
+from geolatents.acquire.commons_photos.provider import search_photos
+from geolatents.acquire.photos.download import download_photos
+from geolatents.acquire.photos.table import read_cell
 from geolatents.errors import AccessError, ConfigError, FetchError
 from geolatents.settings.commons_photos import CommonsPhotos
 from geolatents.settings.config import validate_config

@@ -11,10 +11,15 @@ import pytest
 import requests
 import shapely
 
-from geolatents.acquire.corine import PATIENCE, combine_corine, download_corine, planned_corine
-from geolatents.acquire.corine_layer import MOST_CORNERS, in_laea, query_around
-from geolatents.acquire.fetcher import preview
-from geolatents.acquire.landcover import check_landcover, read_landcover
+from geolatents.acquire.corine.layer import MOST_CORNERS, in_laea, query_around
+from geolatents.acquire.corine.provider import (
+    PATIENCE,
+    combine_corine,
+    download_corine,
+    planned_corine,
+)
+from geolatents.acquire.fetch.fetcher import preview
+from geolatents.acquire.landcover.read import check_landcover, read_landcover
 from geolatents.errors import AccessError, FetchError, LandCoverError
 from geolatents.nomenclature import corine
 from geolatents.settings.corine import LAYERS, CorineProduct, CorineService
@@ -68,7 +73,7 @@ COUNTRY = country()
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
     """Between attempts; the pace and the waits have tests of their own."""
-    monkeypatch.setattr("geolatents.acquire.http._wait", lambda _state: 0.005)
+    monkeypatch.setattr("geolatents.acquire.fetch.http._wait", lambda _state: 0.005)
 
 
 def in_area(frame, area=AREA):

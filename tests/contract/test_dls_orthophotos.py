@@ -18,9 +18,9 @@ import yaml
 from affine import Affine
 from scipy import ndimage
 
-from geolatents.acquire import dls_orthophotos as provider
-from geolatents.acquire.fetcher import preview
-from geolatents.acquire.orthophotos_requests import Matrix, tiles_of_sheet
+from geolatents.acquire.dls_orthophotos import provider
+from geolatents.acquire.dls_orthophotos.requests import Matrix, tiles_of_sheet
+from geolatents.acquire.fetch.fetcher import preview
 from geolatents.acquire.reader import open_recorded
 from geolatents.acquire.record import build_record
 from geolatents.acquire.scene_list import SceneItem
@@ -352,7 +352,7 @@ def test_strips_leave_no_seams(started: Any, tmp_path: Path, monkeypatch: Any) -
     files = run.download(item)
     shown = []
     for name, rows in (("-whole", 512), ("-strips", 48)):
-        monkeypatch.setattr("geolatents.acquire.orthophotos_stitch.BLOCK", rows)
+        monkeypatch.setattr("geolatents.acquire.dls_orthophotos.stitch.BLOCK", rows)
         with rasterio.open(run.assemble(item, files, name)) as source:
             shown.append((source.read().astype(int), source.dataset_mask() > 0))
     (whole, usable), (strips, also_usable) = shown
@@ -546,7 +546,7 @@ def test_formats(started: Any, tmp_path: Path) -> None:
 def test_passing_faults_are_repeated(
     answer: Any, search: dict[str, Any], started: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("geolatents.acquire.http._wait", lambda _state: 0.0)
+    monkeypatch.setattr("geolatents.acquire.fetch.http._wait", lambda _state: 0.0)
     picture = cyprus_picture(200, 200)
     service = started(
         Wms(picture, crs=(CYPRUS,)) if search is WMS else ArcGis(picture, levels=own_grid())
@@ -567,7 +567,7 @@ def test_a_limit_that_is_not_stated_is_an_error_that_says_what_to_do(
     lying: Any, search: dict[str, Any], attempts: int, calls: int, said: str,
     started: Any, tmp_path: Path, monkeypatch: Any,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("geolatents.acquire.http._wait", lambda _state: 0.0)
+    monkeypatch.setattr("geolatents.acquire.fetch.http._wait", lambda _state: 0.0)
     picture = cyprus_picture()
     service = started(lying(picture, limit=64, **({"crs": (CYPRUS,)} if lying is Wms else {})))
     more = {"attempts": attempts, "workers": 1}

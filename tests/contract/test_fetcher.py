@@ -27,12 +27,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from geolatents.acquire import bar, http, transfer
-from geolatents.acquire.content import ContentError, image_content, json_content
-from geolatents.acquire.fetcher import Fetched, Fetcher, Item, Preview, preview
-from geolatents.acquire.http import Client, Pace
-from geolatents.acquire.manifest import Manifest
-from geolatents.acquire.secrets import Key, remember
+from geolatents.acquire.fetch import bar, http, transfer
+from geolatents.acquire.fetch.content import ContentError, image_content, json_content
+from geolatents.acquire.fetch.fetcher import Fetched, Fetcher, Item, Preview, preview
+from geolatents.acquire.fetch.http import Client, Pace
+from geolatents.acquire.fetch.manifest import Manifest
+from geolatents.acquire.fetch.secrets import Key, remember
 from geolatents.errors import AccessError, FetchError
 from geolatents.logs import LOG
 from tests.services.base import CLOSED, HTML_PAGE, Answer, Call, LocalService, cut_after
@@ -429,8 +429,8 @@ CHILD = """
 import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored below nohup
-from geolatents.acquire.fetcher import Fetcher, Item
-from geolatents.acquire.http import Client, Pace
+from geolatents.acquire.fetch.fetcher import Fetcher, Item
+from geolatents.acquire.fetch.http import Client, Pace
 root, url, limit = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 if limit:
     import resource
@@ -913,7 +913,7 @@ def test_a_torn_row_is_closed_and_costs_its_own_file_alone(service: Files, tmp_p
 APPEND = """
 import sys
 from pathlib import Path
-from geolatents.acquire.manifest import Manifest
+from geolatents.acquire.fetch.manifest import Manifest
 manifest = Manifest(Path(sys.argv[1]))
 for number in range(int(sys.argv[3])):
     manifest.append(

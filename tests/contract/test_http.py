@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from geolatents.acquire import http
-from geolatents.acquire.http import Again, Client, Pace, retry_after
-from geolatents.acquire.secrets import Key
+from geolatents.acquire.fetch import http
+from geolatents.acquire.fetch.http import Again, Client, Pace, retry_after
+from geolatents.acquire.fetch.secrets import Key
 from geolatents.errors import AccessError, FetchError
 from tests.services.base import CLOSED, HTML_PAGE, Answer, LocalService, cut_after
 
@@ -194,7 +194,7 @@ def test_the_pace_holds_over_threads(service: Echo, tmp_path: Path) -> None:
 ASK = """
 import sys, time
 from pathlib import Path
-from geolatents.acquire.http import Client, Pace
+from geolatents.acquire.fetch.http import Client, Pace
 client = Client("Testland", Pace(10, Path(sys.argv[1])))
 print(time.monotonic())
 for _ in range(4):

@@ -23,8 +23,8 @@ from pydantic import ValidationError
 from rasterio.io import MemoryFile
 from rasterio.warp import transform_bounds
 
-from geolatents.acquire.fetcher import preview
-from geolatents.acquire.planetscope import assemble, download, planned, search
+from geolatents.acquire.fetch.fetcher import preview
+from geolatents.acquire.planetscope.provider import assemble, download, planned, search
 from geolatents.acquire.reader import open_scene
 from geolatents.acquire.record import build_record
 from geolatents.acquire.scene_list import SceneItem
@@ -95,7 +95,7 @@ INSIDE = area_of(30, 30, 45, 30)
 
 @pytest.fixture(autouse=True)
 def _key(monkeypatch):
-    monkeypatch.setattr("geolatents.acquire.http.BACKOFF", 0.01)
+    monkeypatch.setattr("geolatents.acquire.fetch.http.BACKOFF", 0.01)
     monkeypatch.setenv("PL_API_KEY", "PLAK0123456789abcdef")
     monkeypatch.setenv("NETRC", "/nowhere")
 
@@ -150,7 +150,9 @@ def test_search_evaluates_every_filter(planet, tmp_path):
     standard = ["standard"]
     assert names(found(planet, tmp_path)) == [FIRST, SECOND]
     assert names(found(planet, tmp_path, quality=["standard", "test"])) == [FIRST, SECOND, THIRD]
-    assert names(found(planet, tmp_path, quality=["test"], dates=["2022-01-01", "2022-02-28"])) == []
+    assert (
+        names(found(planet, tmp_path, quality=["test"], dates=["2022-01-01", "2022-02-28"])) == []
+    )
     assert names(found(planet, tmp_path, cloud_cover=0.29, quality=standard)) == [FIRST]
     assert names(found(planet, tmp_path, instruments=["PS2"])) == [SECOND]
     assert names(found(planet, tmp_path, product=PlanetScopeProduct(bands=8))) == [EIGHT]
@@ -426,7 +428,7 @@ def test_a_killed_run_goes_on_with_its_order(planet, tmp_path):
     item = first_item(planet, tmp_path)
     program = (
         "import sys; from pathlib import Path\n"
-        "from geolatents.acquire.planetscope import download\n"
+        "from geolatents.acquire.planetscope.provider import download\n"
         "from geolatents.acquire.scene_list import SceneItem\n"
         "from geolatents.settings.planetscope import PlanetScopeProduct, PlanetScopeService\n"
         "download(SceneItem.parse(sys.argv[1]), PlanetScopeProduct(clip=False),"

@@ -19,14 +19,14 @@ import rasterio
 import shapely
 import yaml
 
-from geolatents.acquire import sentinel2_read
-from geolatents.acquire.fetcher import preview
+from geolatents.acquire.fetch.fetcher import preview
 from geolatents.acquire.files import SceneRecord
 from geolatents.acquire.reader import open_image
 from geolatents.acquire.record import build_record
 from geolatents.acquire.scene_list import SceneItem
-from geolatents.acquire.sentinel2 import assemble, download, planned, search
-from geolatents.acquire.sentinel2_offset import decide_offset
+from geolatents.acquire.sentinel2 import read as sentinel2_read
+from geolatents.acquire.sentinel2.offset import decide_offset
+from geolatents.acquire.sentinel2.provider import assemble, download, planned, search
 from geolatents.errors import AccessError, ConfigError, FetchError, SceneError
 from geolatents.files import sha256_file
 from geolatents.settings.base import section_values

@@ -17,10 +17,10 @@ import geopandas as gpd
 import numpy as np
 import pytest
 
-from geolatents.acquire.photos_download import download_photos, forget_owner, planned_photos
-from geolatents.acquire.photos_join import join_photos
-from geolatents.acquire.photos_privacy import pseudonyms
-from geolatents.acquire.vk_photos import search_photos
+from geolatents.acquire.photos.download import download_photos, forget_owner, planned_photos
+from geolatents.acquire.photos.join import join_photos
+from geolatents.acquire.photos.privacy import pseudonyms
+from geolatents.acquire.vk_photos.provider import search_photos
 from geolatents.errors import AccessError, FetchError
 from geolatents.settings.vk_photos import VkPhotos
 from tests.services.base import CLOSED, HTML_PAGE, Answer
@@ -354,7 +354,7 @@ def test_a_killed_search_goes_on_without_repeating_questions(place: Place) -> No
         """
         import sys
         from pathlib import Path
-        from geolatents.acquire.vk_photos import search_photos
+        from geolatents.acquire.vk_photos.provider import search_photos
         from geolatents.settings.vk_photos import VkPhotos
         folder = Path(sys.argv[1])
         search_photos(VkPhotos.model_validate_json(sys.argv[2]), folder, folder / "downloads",

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from geolatents.acquire.fetcher import preview
-from geolatents.acquire.photos import Photo, read_cell, write_photo_list
+from geolatents.acquire.fetch.fetcher import preview
+from geolatents.acquire.photos.table import Photo, read_cell, write_photo_list
 from geolatents.acquire.yandex_static import (
     download_maps,
     map_bounds,

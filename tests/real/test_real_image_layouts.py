@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geolatents.acquire.images_classes import EUROSAT, UCMERCED
+from geolatents.acquire.images.classes import EUROSAT, UCMERCED
 from geolatents.settings.images import ImageFolder
 from geolatents.tiles.pack import open_images
 

@@ -10,7 +10,7 @@ import rasterio
 import shapely
 import zarr
 
-from geolatents.acquire.landcover import check_landcover, landcover_files, read_landcover
+from geolatents.acquire.landcover.read import check_landcover, landcover_files, read_landcover
 from geolatents.labels.cover import exact_cover, measure_cover
 from geolatents.nomenclature import corine
 from geolatents.settings.landcover import LandCover

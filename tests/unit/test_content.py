@@ -14,7 +14,7 @@ import pytest
 import rasterio
 from PIL import Image
 
-from geolatents.acquire.content import (
+from geolatents.acquire.fetch.content import (
     Content,
     ContentError,
     anything,

@@ -20,8 +20,8 @@ import shapely
 from affine import Affine
 from rasterio.windows import Window, from_bounds
 
-from geolatents.acquire import landcover_raster
-from geolatents.acquire.landcover import check_landcover, landcover_files, read_landcover
+from geolatents.acquire.landcover import raster as landcover_raster
+from geolatents.acquire.landcover.read import check_landcover, landcover_files, read_landcover
 from geolatents.errors import LandCoverError
 from geolatents.nomenclature import corine
 from geolatents.settings.landcover import LandCover
@@ -259,8 +259,8 @@ WHOLE = f"""
 """
 AROUND = """
     from pathlib import Path
-    from geolatents.acquire.landcover_area import Scenes
-    from geolatents.acquire.landcover_raster import read_raster
+    from geolatents.acquire.landcover.area import Scenes
+    from geolatents.acquire.landcover.raster import read_raster
     from geolatents.nomenclature import corine
     from geolatents.settings.landcover import LandCover
     settings = LandCover(source="raster", path="x")

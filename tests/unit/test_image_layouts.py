@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from geolatents.acquire.archive_table import archive_files, archive_table
-from geolatents.acquire.bigearthnet import bigearthnet19
-from geolatents.acquire.images_cifar import load_plain_pickle
-from geolatents.acquire.images_classes import (
+from geolatents.acquire.archives.table import archive_files, archive_table
+from geolatents.acquire.images.bigearthnet import bigearthnet19
+from geolatents.acquire.images.cifar import load_plain_pickle
+from geolatents.acquire.images.classes import (
     CIFAR10,
     EUROSAT,
     EUROSAT_BANDS,

@@ -13,9 +13,9 @@ import shapely
 from affine import Affine
 from PIL import Image
 
-from geolatents.acquire.landcover import check_landcover, landcover_files, read_landcover
-from geolatents.acquire.landcover_area import Scenes, footprint
-from geolatents.acquire.landcover_codes import looks_like_code_field, value_text
+from geolatents.acquire.landcover.area import Scenes, footprint
+from geolatents.acquire.landcover.codes import looks_like_code_field, value_text
+from geolatents.acquire.landcover.read import check_landcover, landcover_files, read_landcover
 from geolatents.errors import LandCoverError
 from geolatents.nomenclature import corine
 from geolatents.settings.landcover import LandCover
@@ -435,7 +435,7 @@ def test_axis_order_of_the_crs_does_not_turn_the_map(tmp_path):
 
 def test_large_raster_is_read_around_scenes_only(tmp_path, scene, monkeypatch):
     """Blocks do not change the land: pixel counts times pixel area, exactly."""
-    import geolatents.acquire.landcover_raster as module
+    import geolatents.acquire.landcover.raster as module
 
     generator = np.random.default_rng(1)
     values = generator.choice([111, 112, 211], size=(40, 60)).astype(np.uint16)

@@ -13,8 +13,8 @@ import pytest
 import rasterio
 from PIL import Image
 
-from geolatents.acquire.bigearthnet import BANDS, bigearthnet19, label_indices
-from geolatents.acquire.images import read_label_table, resample
+from geolatents.acquire.images.bigearthnet import BANDS, bigearthnet19, label_indices
+from geolatents.acquire.images.sets import read_label_table, resample
 from geolatents.errors import GeolatentsError, LabelError, SceneError, StoreError
 from geolatents.files import read_json
 from geolatents.nomenclature import corine

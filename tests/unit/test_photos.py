@@ -19,19 +19,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from geolatents.acquire.photos import (
+from geolatents.acquire.photos.grid import METRES_PER_DEGREE, WorldGrid, cell_of
+from geolatents.acquire.photos.join import join_photos
+from geolatents.acquire.photos.journal import open_journal
+from geolatents.acquire.photos.privacy import Pseudonyms, pseudonyms, read_exclusions
+from geolatents.acquire.photos.table import (
     Photo,
     limited_per_owner,
     read_cell,
     utc_text,
     write_photo_list,
 )
-from geolatents.acquire.photos_grid import METRES_PER_DEGREE, WorldGrid, cell_of
-from geolatents.acquire.photos_join import join_photos
-from geolatents.acquire.photos_privacy import Pseudonyms, pseudonyms, read_exclusions
-from geolatents.acquire.vk_photos import REACH, circles_over, fitting_radius
-from geolatents.acquire.vk_photos_items import chosen_size, spans_of
-from geolatents.acquire.vk_photos_journal import open_journal
+from geolatents.acquire.vk_photos.items import chosen_size, spans_of
+from geolatents.acquire.vk_photos.provider import REACH, circles_over, fitting_radius
 from geolatents.errors import ConfigError, FetchError
 from geolatents.files import sha256_file, write_json
 from geolatents.settings.vk_photos import VkPhotos

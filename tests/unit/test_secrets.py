@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geolatents.acquire import secrets
-from geolatents.acquire.secrets import HIDDEN, Key, public_url, redacted, remember
+from geolatents.acquire.fetch import secrets
+from geolatents.acquire.fetch.secrets import HIDDEN, Key, public_url, redacted, remember
 from geolatents.errors import AccessError
 
 KEY = Key("Testland", "TESTLAND_KEY", "at testland.example/keys")

@@ -23,8 +23,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geolatents.acquire import unpack as module
-from geolatents.acquire.unpack import ArchiveError, unpack
+from geolatents.acquire.fetch import unpack as module
+from geolatents.acquire.fetch.unpack import ArchiveError, unpack
 from geolatents.errors import FetchError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -402,7 +402,7 @@ def test_a_missing_archive_is_told_by_its_name(tmp_path: Path) -> None:
 UNPACK = """
 import sys
 from pathlib import Path
-from geolatents.acquire.unpack import unpack
+from geolatents.acquire.fetch.unpack import unpack
 limit = int(sys.argv[3])
 if limit:
     import resource

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from geolatents.acquire.landcover_download import combine_landcover
+from geolatents.acquire.landcover.download import combine_landcover
 from geolatents.settings.landcover import LandCover
 from geolatents.workflow import rule_log
 

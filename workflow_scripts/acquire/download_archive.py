@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from geolatents.acquire.archive_download import record_archive
+from geolatents.acquire.archives.download import record_archive
 from geolatents.paths import downloads_root
 from geolatents.settings.images import ImageFolder
 from geolatents.workflow import rule_log

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from geolatents.acquire.landcover_download import download_landcover
+from geolatents.acquire.landcover.download import download_landcover
 from geolatents.paths import downloads_root
 from geolatents.settings.landcover import LandCover
 from geolatents.workflow import paths, rule_log

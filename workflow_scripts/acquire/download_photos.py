@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from geolatents.acquire.photos_download import download_photos
+from geolatents.acquire.photos.download import download_photos
 from geolatents.acquire.providers import parse_section
 from geolatents.paths import downloads_root
 from geolatents.workflow import rule_log

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from geolatents.acquire.photos_join import join_photos
+from geolatents.acquire.photos.join import join_photos
 from geolatents.workflow import paths, rule_log
 
 with rule_log(snakemake):

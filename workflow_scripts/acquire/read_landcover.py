@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from geolatents.acquire.landcover import read_landcover
+from geolatents.acquire.landcover.read import read_landcover
 from geolatents.nomenclature import corine
 from geolatents.settings.landcover import LandCover
 from geolatents.workflow import paths, rule_log

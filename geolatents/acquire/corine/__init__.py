@@ -1,0 +1,1 @@
+"""CORINE Land Cover."""

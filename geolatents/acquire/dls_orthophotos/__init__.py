@@ -1,0 +1,1 @@
+"""Orthophotos of any map service."""

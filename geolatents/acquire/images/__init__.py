@@ -1,0 +1,1 @@
+"""Folders and archives of images, in the layouts that published datasets have."""

@@ -1,0 +1,1 @@
+"""Land cover of any form."""
