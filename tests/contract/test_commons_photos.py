@@ -388,7 +388,7 @@ def downloaded(tmp_path, monkeypatch):
         table = tmp_path / "photos.parquet"
         [cell] = set(gpd.read_parquet(table)["cell"])
         record = tmp_path / "record.json"
-        download_photos(cell, table, options, tmp_path / "downloads", record, options.contact)
+        download_photos(cell, table, options, tmp_path / "downloads", record)
         return json.loads(record.read_text())
 
     return run

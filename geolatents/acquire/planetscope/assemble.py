@@ -18,7 +18,7 @@ from rasterio.windows import Window
 from geolatents.acquire.decoding import DECODE_ERRORS, undecodable
 from geolatents.acquire.planetscope.files import REFLECTANCE, UDM2
 from geolatents.acquire.reader import Dataset, gdal_options, open_image
-from geolatents.acquire.record import ACQUIRED_TAG
+from geolatents.acquire.record import ACQUIRED_TAG, LICENCE_TAG
 from geolatents.acquire.scene_list import SceneItem
 from geolatents.errors import SceneError
 from geolatents.files import atomic_path
@@ -115,10 +115,11 @@ def _profile(image: Dataset) -> dict[str, Any]:
 
 
 def _tags(item: SceneItem) -> dict[str, str]:
-    if item.acquired is None:
-        return {}
-    moment = datetime.fromisoformat(item.acquired)
-    return {ACQUIRED_TAG: moment.isoformat(timespec="seconds")}
+    tags = {LICENCE_TAG: item.licence}
+    if item.acquired is not None:
+        moment = datetime.fromisoformat(item.acquired)
+        tags[ACQUIRED_TAG] = moment.isoformat(timespec="seconds")
+    return tags
 
 
 def _strip(image: Dataset, udm2: Dataset, window: Window) -> npt.NDArray[np.uint16]:

@@ -22,7 +22,7 @@ from geolatents.acquire.fetch.content import tiff_content
 from geolatents.acquire.fetch.fetcher import Fetched, Fetcher, Item
 from geolatents.acquire.fetch.http import Client, Pace
 from geolatents.acquire.reader import Dataset, gdal_options, open_image
-from geolatents.acquire.record import ACQUIRED_TAG
+from geolatents.acquire.record import ACQUIRED_TAG, LICENCE_TAG
 from geolatents.acquire.scene_list import SceneItem
 from geolatents.acquire.sentinel2.catalogue import BANDS, found_features, scene_items
 from geolatents.acquire.sentinel2.offset import Decision, decide_offset
@@ -234,6 +234,7 @@ def _profile(item: SceneItem, product: Sentinel2Product) -> dict[str, Any]:
 def _tags(item: SceneItem, decision: Decision) -> dict[str, str]:
     return {
         ACQUIRED_TAG: str(item.acquired)[:10],
+        LICENCE_TAG: item.licence,
         "OFFSET": str(decision.offset),
         "OFFSET_REASON": decision.reason,
     }
