@@ -40,7 +40,10 @@ def preview_downloads(requests: str, downloads: Path) -> None:
             rows.append((name, *_cells(found)))
         except FetchError as error:
             rows.append((name, error.problem, *[""] * (len(COLUMNS) - 2)))
-    print(_table(rows), file=sys.stderr)
+    print(
+        _table(rows) if len(rows) > 1 else "nothing of this configuration is downloaded",
+        file=sys.stderr,
+    )
 
 
 def _items(request: dict[str, Any], downloads: Path) -> Iterator[Item]:

@@ -262,7 +262,7 @@ def test_a_new_scene_downloads_itself_alone(
     file.write_text(json.dumps(values))
     assert "download_scene" not in space.run("--dry-run", "tiles").jobs
     file.write_text(whole)
-    for stale in (space.results / "small").glob(f"*/{SCENES[1]}*"):
+    for stale in [*(space.results / "small").rglob(f"{SCENES[1]}*")]:
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
 
     jobs = space.run("--dry-run", "tiles").jobs
