@@ -20,9 +20,16 @@ from geolatents.settings.base import Name, Section
 SEARCH_AGAIN = "run `snakemake search`"
 
 
-def search_values(search: Section) -> dict[str, Any]:
-    """Settings of a search as its list keeps them: defaults left out."""
-    return search.model_dump(mode="json", exclude_defaults=True)
+def search_values(settings: Any) -> dict[str, Any]:
+    """Settings of a search as its list keeps them: defaults left out.
+
+    Args:
+        settings: Imagery or photo source, with ``search``, and with ``LISTED`` where what is listed
+            depends on settings of the product too.
+    """
+    values: dict[str, Any] = settings.search.model_dump(mode="json", exclude_defaults=True)
+    listed = {name: getattr(settings.product, name) for name in getattr(settings, "LISTED", ())}
+    return values | ({"product": listed} if listed else {})
 
 
 class SceneItem(Section):

@@ -37,7 +37,7 @@ def search_scenes(imagery: Any, data: Path, downloads: Path, output: Path) -> No
         FetchError: The provider cannot be asked, or has no scene of this kind.
     """
     items = provider_module(imagery.provider).search(imagery, data, downloads)
-    search = search_values(imagery.search)
+    search = search_values(imagery)
     if not items:
         raise FetchError(
             "the search found no scene",

@@ -42,7 +42,7 @@ def search_all(requests: str, data: Path, downloads: Path) -> None:
 def _search(request: dict[str, Any], data: Path, downloads: Path) -> None:
     provider, config, output = request["provider"], request["config"], Path(request["list"])
     settings: Any = provider_settings(provider).parse(config)
-    if _is_kept(output, search_values(settings.search)):
+    if _is_kept(output, search_values(settings)):
         return
     if request["kind"] == "scenes":
         search_scenes(settings, data, downloads, output)

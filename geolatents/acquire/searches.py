@@ -30,7 +30,7 @@ class Searches:
         self.missing: list[str] = []
         for name, section in self.sections():
             try:
-                self._read(name, search_values(section.search))
+                self._read(name, search_values(section))
             except GeolatentsError:
                 self.missing.append(name)  # the rule `check_search` says why
 
@@ -53,7 +53,7 @@ class Searches:
 
     def search(self, name: str) -> str:
         """JSON of the search settings of a dataset or photo set."""
-        return json.dumps(search_values(self.section(name).search))
+        return json.dumps(search_values(self.section(name)))
 
     def area(self, dataset: str) -> list[float]:
         """``[west, south, east, north]`` of a dataset's scenes in degrees, with a margin."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -90,6 +90,9 @@ class PlanetScopeService(Service):
 
 class PlanetScopeImagery(Section):
     """PlanetScope scenes, searched, ordered and downloaded."""
+
+    LISTED: ClassVar = ("bands", "clip")
+    """Product settings on which the list of scenes depends too."""
 
     provider: Literal["planetscope"]
     search: PlanetScopeSearch = Field(description="Which scenes.")

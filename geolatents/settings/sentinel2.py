@@ -10,7 +10,7 @@ from geolatents.settings.base import Section
 from geolatents.settings.files import AssembledImagery, ValidityMask
 from geolatents.settings.services import AREA, Area, Dates, Service
 
-LICENCE = "Contains modified Copernicus Sentinel data"
+LICENCE = "Copernicus Sentinel data terms (free, full and open); contains modified Copernicus Sentinel data"
 
 UNCLASSIFIED = 7
 """Class of the scene classification of whose pixels nothing is known."""

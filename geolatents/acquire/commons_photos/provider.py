@@ -73,7 +73,7 @@ def search_photos(
     """
     search = settings.search
     area = read_area(search.area, data)
-    request = search_values(search)
+    request = search_values(settings)
     key = hashlib.sha256(canonical_json(request).encode()).hexdigest()[:16]
     left_out: Counter[str] = Counter()
     with open_journal(downloads / PROVIDER / "searches", key) as journal:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-MARGIN_DEGREES = 0.02
-"""Land cover is asked for this much beyond the scenes' footprints, for tiles at their edges."""
+MARGIN_DEGREES = 0.1
+"""Land cover is asked for about 10 km beyond the scenes' footprints, for padded tiles at their edges."""
 
 AREA_STEP = 0.01
 """Degrees to which that area is widened, so that it rarely changes when scenes are added."""

@@ -38,7 +38,7 @@ KEY = Key("Planet", "PL_API_KEY", "at https://www.planet.com/account")
 
 ITEM_TYPE = "PSScene"
 
-QUOTA = "quota"
+QUOTA = "download quota"
 """Word in the body of a 429 that means an exhausted contract, not haste."""
 
 TOKEN_LENGTH = 16
@@ -68,7 +68,7 @@ class PlanetClient(Client):
 
     def _too_many(self, response: requests.Response) -> None:
         text, wait = redacted(" ".join(response.text.split())[:500]), retry_after(response.headers)
-        if QUOTA in text.lower() and wait is None:
+        if QUOTA in text.lower():
             raise AccessError(
                 "Planet's download quota is exhausted",
                 where=public_url(response.url, signed=True),

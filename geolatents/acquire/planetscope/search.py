@@ -133,7 +133,8 @@ def _scene_item(
     properties = feature["properties"]
     return SceneItem(
         scene=feature["id"],
-        geometry=_geojson(within),
+        # What a download will show: land cover is asked for this.
+        geometry=_geojson(within if product.clip else footprint),
         acquired=properties["acquired"],
         licence=LICENCE,
         properties={

@@ -178,7 +178,7 @@ def scene_items(
     left_out = 0
     for feature in features:
         item = _scene_item(feature, service, area)
-        if item is None or item.properties.get("eo:cloud_cover", 0.0) > 100 * search.cloud_cover:
+        if item is None or (item.properties.get("eo:cloud_cover") or 0.0) > 100 * search.cloud_cover:
             continue  # not every catalogue heeds the query
         if item.properties["cover"] < search.min_cover:
             left_out += 1
@@ -223,9 +223,9 @@ def _scene_item(
     """A scene as the list keeps it, or None where it cannot be used or lies beside the area."""
     properties, assets = feature["properties"], _assets(feature)
     crs, granule = _crs(feature), _granule(feature)
-    if not assets or crs is None or granule is None:
+    if not assets or crs is None or granule is None or not properties.get("datetime"):
         LOG.warning(
-            "%s is left out: the catalogue does not say its CRS and grid, or has no files by HTTP",
+            "%s is left out: the catalogue does not say its time, CRS and grid, or has no files by HTTP",
             feature["id"],
         )
         return None

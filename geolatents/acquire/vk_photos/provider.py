@@ -121,7 +121,7 @@ def search_photos(
             "VK: %d photos of %d, by %d requests; left out: %s",
             len(kept), len(journal.photos), api.requests, reader.left_out(),
         )  # fmt: skip
-        write_photo_list(kept, PROVIDER, search.cell_km, search_values(search), table, listing)
+        write_photo_list(kept, PROVIDER, search.cell_km, search_values(settings), table, listing)
 
 
 def fitting_radius(area: BaseGeometry) -> int:
