@@ -4,14 +4,15 @@ import os
 
 from snakemake.utils import min_version
 
+from geolatents.acquire.scene_list import CELL
 from geolatents.settings.config import validate_config
-from geolatents.plan import CELL, Plan, pattern
-from geolatents.workflow import code, parse_or_explain, print_summary
+from geolatents.plan import Plan, pattern
+from geolatents.workflow import code, parse_or_explain, print_summary, unwatched
 
 min_version("9.20")
 
 # Command-line configuration replaces the demo instead of being merged into it.
-if "datasets" not in config:
+if not {"datasets", "photos"} & set(config):
 
     configfile: os.path.join(workflow.basedir, "config.yaml")
 

@@ -22,6 +22,11 @@ def canonical_json(value: Json) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
 
 
+def content_key(value: Json) -> str:
+    """Short name of what determines a file's content: 16 hexadecimal digits, the same for equal values."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
 def write_json(path: Path, value: Json) -> None:
     """Write sorted, indented JSON atomically."""
     text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False, default=_plain)

@@ -6,6 +6,7 @@ between them, so edges are densified first, to a length measured for the two sys
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -13,12 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 Geometries = npt.NDArray[np.object_]
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top."""
 
 POLYGON, MULTI_POLYGON = 3, 6
+
+DECIMALS = 7
+"""Of degrees in GeoJSON, about 1 cm."""
 
 
 def same_crs(one: pyproj.CRS, other: pyproj.CRS) -> bool:
@@ -117,6 +122,21 @@ def polygon_parts(geometries: Geometries) -> tuple[Geometries, npt.NDArray[np.in
         origin = origin[inner]
     kept = (shapely.get_type_id(parts) == POLYGON) & ~shapely.is_empty(parts)
     return parts[kept], origin[kept]
+
+
+def only_polygons(shape: BaseGeometry) -> BaseGeometry | None:
+    """The polygons of a valid shape, without the lines and points where outlines touch; None if there are none."""
+    parts, _ = polygon_parts(np.asarray([shape]))
+    parts = parts[shapely.area(parts) > 0]
+    if not len(parts):
+        return None
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(list(parts))
+
+
+def degrees_geojson(shape: BaseGeometry) -> dict[str, Any]:
+    """GeoJSON of a shape in longitude and latitude, with as many decimals as count."""
+    rounded = shapely.transform(shape, lambda positions: np.round(positions, DECIMALS))
+    return dict(json.loads(shapely.to_geojson(rounded)))
 
 
 def clip_polygons(

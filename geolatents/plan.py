@@ -29,9 +29,6 @@ from geolatents.settings.imagery import DOWNLOADED
 PACKED = "images"
 """Name of the one tile store of a packed image folder."""
 
-CELL = r"[ns]\d+[ew]\d+"
-"""Names of grid cells of photos."""
-
 NOTHING = r"(?!)"
 """A regular expression that no name matches."""
 
@@ -79,7 +76,7 @@ class Plan:
 
     def archived(self) -> list[str]:
         """Datasets whose images are an archive of the registry."""
-        return [name for name in self.datasets("images") if self._archive(name)]
+        return [name for name in self.datasets("images") if self.archive(name)]
 
     def provider(self, name: str) -> str:
         """Provider of a dataset's imagery or of a photo set."""
@@ -199,8 +196,9 @@ class Plan:
                 yield f"{folder}/map.tif"
 
     def _report_targets(self) -> Iterator[str]:
-        yield "summary.csv"
-        yield "report/index.html"
+        if self.config.datasets:
+            yield "summary.csv"
+            yield "report/index.html"
 
     def experiment_folder(self, experiment: str) -> str:
         """Folder of an experiment below the results root."""
@@ -275,7 +273,7 @@ class Plan:
         imagery = self.config.datasets[dataset].imagery
         if imagery.provider != "images":
             raise ConfigError(f"dataset {dataset!r} is no image folder")
-        if self._archive(dataset):
+        if self.archive(dataset):
             return []  # its files come in through the record of their download
         images = [data_root() / imagery.images]
         if imagery.layout == "legacy" and images[0].is_dir():
@@ -295,8 +293,9 @@ class Plan:
     # ---- downloads
 
     def scene_item(self, dataset: str, scene: str) -> str:
-        """A scene's entry in the list of its search, as canonical JSON."""
-        return self.searches.scenes[dataset][scene].canonical()
+        """A scene's entry in the list of its search, as canonical JSON; none where the list is missing."""
+        item = self.searches.scenes.get(dataset, {}).get(scene)
+        return NO_SECTION if item is None else item.canonical()
 
     def scene_imagery(self, dataset: str) -> str:
         """Imagery as the check of a scene sees it: what only the search or the download need is left out."""
@@ -310,7 +309,7 @@ class Plan:
                 name: {
                     "kind": "photos" if name in self.config.photos else "scenes",
                     "provider": self.provider(name),
-                    "config": section.canonical(),
+                    "source": section.canonical(),
                     "list": self.searches.file(name),
                 }
                 for name, section in self.searches.sections()
@@ -320,25 +319,23 @@ class Plan:
     def download_requests(self) -> str:
         """What is to be downloaded, as canonical JSON: kind, provider, settings and list by name."""
         requests = json.loads(self.search_requests())
+        for name in self.mapped():
+            maps = self.section(f"photos/{name}/maps")
+            requests[f"{name} (maps)"] = {**requests[name], "maps": maps}
         for name in self.with_landcover("corine"):
             requests[f"{name} (land cover)"] = {
                 "kind": "landcover",
                 "config": self.section(f"datasets/{name}/landcover"),
-                "area": self.landcover_area(name) if name not in self.searches.missing else "",
+                "area": self.landcover_area(name),
             }
         for name in self.archived():
-            requests[name] = {"kind": "archive", "archive": self._archive(name)}
-        for name in self.mapped():
-            requests[f"{name} (maps)"] = {
-                "kind": "maps",
-                "config": self.section(f"photos/{name}/maps"),
-                "list": self.searches.file(name).as_posix(),
-            }
+            requests[name] = {"kind": "archive", "archive": self.archive(name)}
         return canonical_json(requests)
 
     def landcover_area(self, dataset: str) -> str:
         """Area of downloaded land cover; empty where it follows from the scenes' records."""
-        return canonical_json(self.searches.area(dataset)) if dataset in self.downloaded() else ""
+        found = dataset in self.searches.scenes
+        return canonical_json(self.searches.area(dataset)) if found else ""
 
     # ---- parameters
 
@@ -408,7 +405,8 @@ class Plan:
     def _made(self, dataset: str, scene: str) -> Path:
         return self.root / dataset / "scenes" / f"{scene}.tif"
 
-    def _archive(self, dataset: str) -> str | None:
+    def archive(self, dataset: str) -> str | None:
+        """The archive that a dataset's images are downloaded from."""
         imagery = self.config.datasets[dataset].imagery
         if imagery.provider != "images" or imagery.images:
             return None  # a copy that the user has is no download

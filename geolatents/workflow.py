@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,22 @@ def code(*modules: str) -> str:
     return fingerprint(*(f"geolatents.{module}" for module in modules))
 
 
+@dataclass(frozen=True)
+class Unwatched:
+    """A param that a script needs and that changes no result, such as how patiently a service is asked.
+
+    Snakemake compares params of plain types only and leaves all others out, so that a change of this
+    one runs nothing again.
+    """
+
+    value: str
+
+
+def unwatched(param: Callable[[Any], str]) -> Callable[[Any], Unwatched]:
+    """Param: the same, but a change of it runs nothing again."""
+    return lambda wildcards: Unwatched(param(wildcards))
+
+
 @contextmanager
 def rule_log(snakemake: Any) -> Iterator[None]:
     """Frame of a job: log file, errors in plain words, provenance beside every output.
@@ -37,7 +54,10 @@ def rule_log(snakemake: Any) -> Iterator[None]:
         snakemake: The object that Snakemake gives to a script.
     """
     logs.configure(file=str(snakemake.log[0]) if snakemake.log else None, shown=redacted)
-    params = dict(snakemake.params.items())
+    params = {
+        key: value.value if isinstance(value, Unwatched) else value
+        for key, value in snakemake.params.items()
+    }
     record = recorded(
         [Path(p) for p in snakemake.output],
         inputs=[Path(p) for p in snakemake.input],

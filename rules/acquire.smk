@@ -33,7 +33,7 @@ rule preview:
         mem_mb=1000,
         runtime=60,
     params:
-        downloads=PLAN.download_requests(),
+        downloads=download_requests,
     message:
         "Listing what would be downloaded"
     script:
@@ -70,6 +70,8 @@ rule check_search:
 
 rule download_scene:
     """Download the files of one scene; the output is their record."""
+    input:
+        missing_list,
     output:
         "<results>/{dataset}/downloads/{scene}.json",
     log:
@@ -89,7 +91,7 @@ rule download_scene:
         provider=provider,
         item=scene_item,
         product=section("datasets/{dataset}/imagery/product"),
-        service=section("datasets/{dataset}/imagery/service"),
+        service=unwatched(section("datasets/{dataset}/imagery/service")),
     message:
         "Downloading scene {wildcards.scene} of {wildcards.dataset}"
     script:
@@ -144,7 +146,8 @@ rule download_landcover:
         runtime=720,
         downloads=1,
     params:
-        config=section("datasets/{dataset}/landcover"),
+        product=section("datasets/{dataset}/landcover/product"),
+        service=unwatched(section("datasets/{dataset}/landcover/service")),
         area=landcover_area,
     message:
         "Downloading the land cover of {wildcards.dataset}"
@@ -171,7 +174,7 @@ rule combine_landcover:
         mem_mb=4000,
         runtime=60,
     params:
-        config=section("datasets/{dataset}/landcover"),
+        product=section("datasets/{dataset}/landcover/product"),
         code=code("acquire.landcover.download"),
     message:
         "Combining the land cover of {wildcards.dataset}"
@@ -197,7 +200,8 @@ rule download_archive:
         runtime=1440,
         downloads=1,
     params:
-        config=section("datasets/{dataset}/imagery"),
+        archive=archive_name,
+        service=unwatched(section("datasets/{dataset}/imagery/service")),
     message:
         "Downloading the archive of {wildcards.dataset}"
     script:
@@ -223,7 +227,7 @@ rule download_photos:
         downloads=1,
     params:
         provider=provider,
-        service=section("photos/{photos}/source/service"),
+        service=unwatched(section("photos/{photos}/source/service")),
         cell=photo_cell,
     message:
         "Downloading photos of cell {wildcards.cell} of {wildcards.photos}"
@@ -249,7 +253,8 @@ rule download_maps:
         runtime=720,
         downloads=1,
     params:
-        config=section("photos/{photos}/maps"),
+        config=section("photos/{photos}/maps", ("service",)),
+        service=unwatched(section("photos/{photos}/maps/service")),
         cell=photo_cell,
     message:
         "Downloading maps of cell {wildcards.cell} of {wildcards.photos}"

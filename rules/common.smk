@@ -16,6 +16,8 @@ def section(path, leave_out=()):
 
 def scene_file(wildcards):
     """Input: the raster of a scene, made here or foreign."""
+    if wildcards.dataset in PLAN.searches.missing:
+        return missing_list(wildcards)
     file = str(PLAN.scene_file(wildcards.dataset, wildcards.scene))
     return file if PLAN.makes_scenes(wildcards.dataset) else ancient(file)
 
@@ -32,9 +34,15 @@ def scene_content(wildcards):
     return PLAN.source_hash(PLAN.scene_sources(wildcards.dataset, wildcards.scene))
 
 
+def missing_list(wildcards):
+    """Input: where the list of a dataset's scenes is missing, the check that says so, and nothing else."""
+    missing = wildcards.dataset in PLAN.searches.missing
+    return [f"<results>/{wildcards.dataset}/checks/search.json"] if missing else []
+
+
 def scene_records(wildcards):
     """Input: records of all scenes of a dataset."""
-    return expand(
+    return missing_list(wildcards) or expand(
         "<results>/{dataset}/scenes/{scene}.json",
         dataset=wildcards.dataset,
         scene=PLAN.scenes(wildcards.dataset),
@@ -43,7 +51,7 @@ def scene_records(wildcards):
 
 def scene_checks(wildcards):
     """Input: checks of all scenes of a dataset."""
-    return expand(
+    return missing_list(wildcards) or expand(
         "<results>/{dataset}/checks/scenes/{scene}.json",
         dataset=wildcards.dataset,
         scene=PLAN.scenes(wildcards.dataset),
@@ -74,6 +82,16 @@ def image_input(wildcards):
 def image_content(wildcards):
     """Param: content of an image folder's archive and label table."""
     return PLAN.source_hash(PLAN.image_sources(wildcards.dataset))
+
+
+def archive_name(wildcards):
+    """Param: the archive that a dataset's images are downloaded from."""
+    return PLAN.archive(wildcards.dataset)
+
+
+def download_requests(wildcards):
+    """Param: everything that is downloaded, for a preview."""
+    return PLAN.download_requests()
 
 
 def search_list(wildcards):
@@ -158,12 +176,16 @@ def scenes_check(wildcards):
 
 def tile_manifests(wildcards):
     """Input: manifests of all tile stores of a dataset."""
-    return _manifests("tiles", wildcards.dataset, PLAN.scenes(wildcards.dataset))
+    return missing_list(wildcards) or _manifests(
+        "tiles", wildcards.dataset, PLAN.scenes(wildcards.dataset)
+    )
 
 
 def cover_manifests(wildcards):
     """Input: manifests of all cover stores of a dataset; none without land cover."""
-    return _manifests("cover", wildcards.dataset, PLAN.covered(wildcards.dataset))
+    return missing_list(wildcards) or _manifests(
+        "cover", wildcards.dataset, PLAN.covered(wildcards.dataset)
+    )
 
 
 def other_cover_manifests(wildcards):

@@ -7,6 +7,7 @@ below this module knows which one it was.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ def search_scenes(imagery: Any, data: Path, downloads: Path, output: Path) -> No
     Raises:
         FetchError: The provider cannot be asked, or has no scene of this kind.
     """
-    items = provider_module(imagery.provider).search(imagery, data, downloads)
     search = search_values(imagery)
+    items = provider_module(imagery.provider).search(imagery, data, downloads)
     if not items:
         raise FetchError(
             "the search found no scene",
@@ -45,11 +46,12 @@ def search_scenes(imagery: Any, data: Path, downloads: Path, output: Path) -> No
             found=search,
             fix="widen the area, the dates or the share of clouds",
         )
-    before = set(read_scene_list(output).names) if output.is_file() else set()
-    if before:
+    before, now = _names(output), {item.scene for item in items}
+    fresh = output.with_name(f".{output.name}")
+    write_scene_list(items, search, fresh)
+    if output.is_file():
         output.replace(output.with_suffix(f".previous{output.suffix}"))
-    write_scene_list(items, imagery.provider, search, output)
-    now = {item.scene for item in items}
+    fresh.replace(output)
     LOG.info(
         "%s: %d scenes, %d new, %d no longer there",
         output, len(now), len(now - before), len(before - now),
@@ -76,12 +78,13 @@ def download_scene(
         FetchError: The provider cannot deliver.
     """
     scene = SceneItem.parse(item)
-    files = provider_module(provider).download(
-        scene,
+    settings = (
         parse_section(provider, "product", product),
         parse_section(provider, "service", service),
-        downloads,
     )
+    with _entry_of(scene.scene):
+        provider_module(provider).planned(scene, *settings)
+    files = provider_module(provider).download(scene, *settings, downloads)
     write_json(
         output,
         {
@@ -96,7 +99,8 @@ def planned_scenes(provider: str, config: str, scenes: Iterable[SceneItem]) -> I
     """What would be fetched for scenes; asks no service."""
     imagery: Any = provider_settings(provider).parse(config)
     for scene in scenes:
-        yield from provider_module(provider).planned(scene, imagery.product, imagery.service)
+        with _entry_of(scene.scene):
+            yield from provider_module(provider).planned(scene, imagery.product, imagery.service)
 
 
 def assemble_scene(provider: str, record: Path, product: str, output: Path) -> None:
@@ -120,3 +124,25 @@ def assemble_scene(provider: str, record: Path, product: str, output: Path) -> N
         parse_section(provider, "product", product),
         output,
     )
+
+
+def _names(file: Path) -> set[str]:
+    """Scenes of the list before, as far as it can be read."""
+    try:
+        return set(read_scene_list(file).scenes)
+    except FetchError:
+        return set()
+
+
+@contextmanager
+def _entry_of(scene: str) -> Iterator[None]:
+    """Say it plainly when the entry of a scene lacks what its provider put there."""
+    try:
+        yield
+    except KeyError as error:
+        raise FetchError(
+            "the entry of a scene in its list is incomplete",
+            where=f"scene {scene}",
+            expected=f"{error} as the search wrote it",
+            fix="undo the change of the list, or delete it and run `snakemake search`",
+        ) from None

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from geolatents.acquire.providers import provider_module, provider_settings
-from geolatents.acquire.scene_list import read_list, search_values
+from geolatents.acquire.scene_list import (
+    photo_table,
+    read_cells,
+    read_scene_list,
+    search_values,
+)
 from geolatents.acquire.scenes import search_scenes
 from geolatents.errors import FetchError, GeolatentsError
 from geolatents.logs import LOG
@@ -17,8 +22,8 @@ def search_all(requests: str, data: Path, downloads: Path) -> None:
     """Make every search of a configuration; one that fails does not stop the others.
 
     Args:
-        requests: Canonical JSON: ``kind`` (scenes or photos), ``provider``, ``config`` (canonical JSON of
-            the section) and ``list`` (the file to write) by name.
+        requests: Canonical JSON: ``kind`` (scenes or photos), ``provider``, ``source`` (canonical JSON
+            of the section) and ``list`` (the file to write) by name.
         data: Data folder, where area files lie.
         downloads: Folder of downloads.
 
@@ -40,24 +45,19 @@ def search_all(requests: str, data: Path, downloads: Path) -> None:
 
 
 def _search(request: dict[str, Any], data: Path, downloads: Path) -> None:
-    provider, config, output = request["provider"], request["config"], Path(request["list"])
+    provider, config, output = request["provider"], request["source"], Path(request["list"])
     settings: Any = provider_settings(provider).parse(config)
-    if _is_kept(output, search_values(settings)):
+    scenes = request["kind"] == "scenes"
+    try:
+        (read_scene_list if scenes else read_cells)(output, search_values(settings))
+    except FetchError as error:
+        LOG.info("%s", error.problem)
+    else:
+        LOG.info("%s is kept; delete it to ask again", output)
         return
-    if request["kind"] == "scenes":
+    if scenes:
         search_scenes(settings, data, downloads, output)
-        return
-    provider_module(provider).search_photos(
-        settings, data, downloads, table=output.with_suffix(".parquet"), listing=output
-    )
-
-
-def _is_kept(file: Path, search: dict[str, Any]) -> bool:
-    """Whether a list is of this search."""
-    if not file.is_file():
-        return False
-    old = read_list(file)
-    if old.get("search") == search:
-        LOG.info("%s of %s is kept; delete it to ask again", file, old.get("searched"))
-        return True
-    return False
+    else:
+        provider_module(provider).search_photos(
+            settings, data, downloads, table=photo_table(output), listing=output
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geolatents.acquire.landcover.margin import widened
-from geolatents.acquire.scene_list import SceneItem, read_list, read_scene_list, search_values
+from geolatents.acquire.scene_list import SceneItem, read_cells, read_scene_list, search_values
 from geolatents.errors import GeolatentsError
 from geolatents.settings.config import Config
 from geolatents.settings.imagery import DOWNLOADED
@@ -57,25 +57,16 @@ class Searches:
 
     def area(self, dataset: str) -> list[float]:
         """``[west, south, east, north]`` of a dataset's scenes in degrees, with a margin."""
-        points = [
-            point
-            for item in self.scenes[dataset].values()
-            for point in _points(item.geometry["coordinates"])
-        ]
-        return widened(
-            min(x for x, _ in points),
-            min(y for _, y in points),
-            max(x for x, _ in points),
-            max(y for _, y in points),
-        )
+        coordinates = [item.geometry["coordinates"] for item in self.scenes[dataset].values()]
+        longitudes, latitudes = zip(*_points(coordinates), strict=True)
+        return widened(min(longitudes), min(latitudes), max(longitudes), max(latitudes))
 
     def _read(self, name: str, search: dict[str, Any]) -> None:
         file = self.file(name)
         if name in self._config.photos:
-            self.cells[name] = read_list(file, search)["cells"]
+            self.cells[name] = read_cells(file, search)
         else:
-            found = read_scene_list(file, search)
-            self.scenes[name] = {item.scene: item for item in found.scenes}
+            self.scenes[name] = read_scene_list(file, search).scenes
 
 
 def _points(coordinates: Any) -> Iterator[tuple[float, float]]:

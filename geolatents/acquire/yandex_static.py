@@ -6,7 +6,6 @@ developer's guide described it. Yandex maps are in the Mercator projection of th
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +16,11 @@ from PIL import Image
 
 from geolatents.acquire.fetch.content import ContentError, image_content
 from geolatents.acquire.fetch.fetcher import Fetched, Fetcher, Item, preview
-from geolatents.acquire.fetch.http import Client, Pace
 from geolatents.acquire.fetch.secrets import Key
+from geolatents.acquire.fetch.service import client_of
 from geolatents.acquire.photos.table import Photo, read_cell
 from geolatents.errors import AccessError
-from geolatents.files import canonical_json, write_json
+from geolatents.files import content_key, write_json
 from geolatents.logs import LOG
 from geolatents.paths import recorded_path
 from geolatents.settings.yandex_static import YandexStatic
@@ -141,14 +140,13 @@ def download_maps(
 def _fetched(items: Sequence[Item], settings: YandexStatic, downloads: Path) -> list[Fetched]:
     there = preview(downloads, items).there == len(items)
     service = settings.service
-    client = Client(
+    client = client_of(
+        service,
         "Yandex Static API",
-        Pace(service.rate, downloads / ".pace"),
+        downloads,
         key=KEY,
         secret_params={} if there else _key(settings),
-        home=settings.service.url,
-        timeout=service.timeout,
-        attempts=service.attempts,
+        home=service.url,
     )
     return Fetcher(downloads, client, service.workers).fetch(items, "maps")
 
@@ -173,11 +171,11 @@ def _item(photo: Photo, settings: YandexStatic) -> Item:
     }
     if settings.form == "1.x":
         params["l"] = settings.layer
-    name = hashlib.sha256(canonical_json({"form": settings.form, **params}).encode()).hexdigest()
+    name = content_key({"form": settings.form, **params})
     ending = "png" if settings.layer == "map" else "jpg"
     root = settings.service.url.rstrip("/")
     return Item(
-        path=f"{PROVIDER}/{name[:16]}.{ending}",
+        path=f"{PROVIDER}/{name}.{ending}",
         url=f"{root}/v1" if settings.form == "v1" else f"{root}/1.x/",
         params=params,
         content=_Sized(width, height),

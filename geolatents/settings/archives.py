@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from geolatents.settings.base import Section
+from geolatents.settings.services import Patience
 
 ArchiveName = Literal[
     "eurosat_rgb",
@@ -47,7 +47,7 @@ UNPACKED = "unpacked"
 Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
 
 
-class ArchiveService(Section):
+class ArchiveService(Patience):
     """How dataset archives are asked for; their published addresses stand in the registry."""
 
     mirror: Url | None = Field(
@@ -62,10 +62,6 @@ class ArchiveService(Section):
     rate: float = Field(
         1.0, gt=0, description="Most requests per second to one host; Zenodo's limit for guests."
     )
-    timeout: float = Field(
-        60.0, gt=0, description="Seconds without a byte before a request counts as failed."
-    )
-    attempts: int = Field(6, ge=1, description="How often a request is tried, of each address.")
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,8 @@ class PlanetScopeService(Service):
 class PlanetScopeImagery(Section):
     """PlanetScope scenes, searched, ordered and downloaded."""
 
-    LISTED: ClassVar = ("bands", "clip")
-    """Product settings on which the list of scenes depends too."""
+    LISTED: ClassVar = (("product", "bands"), ("product", "clip"))
+    """Settings outside `search` on which the list of scenes depends too."""
 
     provider: Literal["planetscope"]
     search: PlanetScopeSearch = Field(description="Which scenes.")

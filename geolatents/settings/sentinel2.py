@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -111,6 +111,9 @@ class Sentinel2Service(Service):
 
 class Sentinel2Imagery(Section):
     """Sentinel-2 L2A scenes, searched and read by window."""
+
+    LISTED: ClassVar = (("service", "catalogue"), ("service", "collection"))
+    """Settings outside `search` on which the list of scenes depends too."""
 
     provider: Literal["sentinel2"]
     search: Sentinel2Search = Field(description="Which scenes.")

@@ -38,10 +38,9 @@ Dates = Annotated[tuple[date, date], AfterValidator(_in_order)]
 """First and last day, both included."""
 
 
-class Service(Section):
-    """Where a service is and how it is asked. Keys never stand here, but in the environment or a netrc file."""
+class Patience(Section):
+    """How a service is asked: how often, for how long, and by whom."""
 
-    url: str = Field(pattern=r"^https?://", description="Root of the service's addresses.")
     rate: float = Field(5.0, gt=0, description="Most requests per second to one host.")
     timeout: float = Field(
         60.0, gt=0, description="Seconds without a byte before a request counts as failed."
@@ -53,4 +52,10 @@ class Service(Section):
         pattern=r"^[\x21-\x7e]+$",
         description="Mail address or web page of yours, named to the service with every request.",
     )
+
+
+class Service(Patience):
+    """Where a service is and how it is asked. Keys never stand here, but in the environment or a netrc file."""
+
+    url: str = Field(pattern=r"^https?://", description="Root of the service's addresses.")
     workers: int = Field(4, ge=1, le=32, description="Downloads at the same time.")

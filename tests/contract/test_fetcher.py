@@ -19,6 +19,7 @@ import threading
 import time
 from collections import namedtuple
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from geolatents.acquire import downloads
 from geolatents.acquire.fetch import bar, http, transfer
 from geolatents.acquire.fetch.content import ContentError, image_content, json_content
 from geolatents.acquire.fetch.fetcher import Fetched, Fetcher, Item, Preview, preview
@@ -234,6 +236,66 @@ def test_a_file_without_a_row_counts_only_by_its_digest(service: Files, tmp_path
     assert {file.read_bytes() for file in (tmp_path / "p").iterdir() if file.suffix == ""} >= {BODY}
 
 
+def test_a_file_of_another_size_is_not_adopted(service: Files, tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/x").write_bytes(BODY)
+    item = Item("p/x", service.add("x", BODY), size=5, digests={"sha256": sha256(BODY)})
+    with pytest.raises(FetchError, match="where 5 are expected"):
+        fetcher_of(tmp_path, attempts=1).fetch_one(item)
+
+
+def test_requests_that_differ_in_what_is_hidden_are_two(service: Files, tmp_path: Path) -> None:
+    """``layerkey=`` looks like a key, and is hidden in the row."""
+    roads, rivers = (
+        Item("p/x", f"{service.url}/query?layerkey={name}", content=json_content)
+        for name in ("roads", "rivers")
+    )
+    with pytest.raises(FetchError, match="two downloads have one path"):
+        fetcher_of(tmp_path).fetch([roads, rivers], "Files")
+    assert fetcher_of(tmp_path).fetch_one(roads).requests == 1
+    assert fetcher_of(tmp_path).fetch_one(roads).requests == 0
+    assert fetcher_of(tmp_path).fetch_one(rivers).requests == 1
+    assert "rivers" not in (tmp_path / "p/manifest.jsonl").read_text()
+    row = rows(tmp_path)[-1]
+    del row["request"]["sha256"]  # a row from before hashes were written
+    Manifest(tmp_path / "p/manifest.jsonl").append(row)
+    assert fetcher_of(tmp_path).fetch_one(rivers).requests == 0
+
+
+def test_a_file_may_be_called_manifest(service: Files, tmp_path: Path) -> None:
+    """Its lock is not the manifest's, for which it would wait for ever."""
+    item = Item("p/manifest", service.add("x", BODY))
+    thread = threading.Thread(target=fetcher_of(tmp_path).fetch_one, args=(item,), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert (tmp_path / "p/manifest").read_bytes() == BODY
+    assert rows(tmp_path)[0]["path"] == "p/manifest"
+
+
+def test_a_recorded_file_is_found_by_its_bytes(
+    service: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item, record = Item("p/a/x", service.add("x", BODY)), tmp_path / "results/record.json"
+    file = fetcher_of(tmp_path).fetch_one(item).path
+    entry = downloads.described(file, record)
+    with monkeypatch.context() as patched:  # the row is enough
+        patched.setattr(downloads, "sha256_file", lambda _path: pytest.fail("it is hashed"))
+        assert downloads.found_again(entry, record).samefile(file)
+    (tmp_path / "p/manifest.jsonl").rename(tmp_path / "rows")
+    assert downloads.found_again(entry, record).samefile(file)
+    (tmp_path / "rows").rename(tmp_path / "p/manifest.jsonl")
+    file.write_bytes(BODY[::-1])
+    os.utime(file, ns=(1, 1))
+    with pytest.raises(FetchError, match="has changed"):
+        downloads.found_again(entry, record)
+    fetcher_of(tmp_path).fetch_one(item)
+    assert downloads.found_again(entry, record).samefile(file)
+    file.unlink()
+    with pytest.raises(FetchError, match="is gone"):
+        downloads.found_again(entry, record)
+
+
 def test_another_address_of_a_pinned_file_makes_no_request(service: Files, tmp_path: Path) -> None:
     digests = {"sha256": sha256(BODY)}
     fetcher_of(tmp_path).fetch_one(Item("p/x", service.add("x", BODY), digests=digests))
@@ -259,7 +321,7 @@ def test_a_pause_too_long_is_an_error_at_once(service: Files, tmp_path: Path) ->
     assert len(service.calls) == 1
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 507, 520, 530, 599])
 def test_twice_an_error_of_the_server_then_fine(
     service: Files, tmp_path: Path, status: int
 ) -> None:
@@ -532,6 +594,51 @@ def test_a_changed_etag_is_seen_where_the_server_ignores_if_range(
     assert ranges(service) == ["bytes=600000-", None]
 
 
+@pytest.mark.parametrize("other", ["Sun, 02 Jan 2000 00:00:00 GMT", None])
+def test_another_last_modified_is_seen_where_the_server_ignores_if_range(
+    service: Files, tmp_path: Path, other: str | None
+) -> None:
+    old, new = {"Last-Modified": "Sat, 01 Jan 2000 00:00:00 GMT"}, body_of(len(BODY), 1)
+    body, dates = (new, {"Last-Modified": other}) if other else (BODY, {})
+    rest = {"Content-Range": f"bytes 600000-{len(BODY) - 1}/{len(BODY)}"}
+    service.fault(r"/plain/.*", Answer(body=BODY, headers=old, cut=600_000))
+    service.fault(r"/plain/.*", Answer(206, body[600_000:], dates | rest))
+    service.add("x", new)
+    fetched = fetcher_of(tmp_path).fetch_one(Item("p/x", f"{service.url}/plain/x"))
+    assert fetched.path.read_bytes() == body
+    assert ranges(service) == [None, "bytes=600000-", *([None] if other else [])]
+
+
+@pytest.mark.parametrize(
+    "headers", [{"ETag": 'W/"1"'}, {"Last-Modified": "now"}, {"ETag": 'W/"1"', "Last-Modified": "old"}]
+)  # fmt: skip
+def test_what_does_not_tell_versions_apart_continues_nothing(
+    service: Files, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    """A weak ETag, and a Last-Modified within a minute of Date (RFC 9110, 8.8.2.2 and 13.1.5)."""
+    dates = {"now": formatdate(usegmt=True), "old": "Sat, 01 Jan 2000 00:00:00 GMT"}
+    sent = {name: dates.get(value, value) for name, value in headers.items()}
+    service.fault(r"/files/.*", Answer(body=BODY, headers=sent, cut=600_000))
+    fetched = fetcher_of(tmp_path).fetch_one(Item("p/x", service.add("x", BODY)))
+    assert fetched.path.read_bytes() == BODY
+    assert ranges(service) == [None, None]
+
+
+def test_a_form_is_not_continued(service: Files, tmp_path: Path) -> None:
+    """Its answer is made anew; an ETag of it says nothing about the next one."""
+    service.fault(r"/files/.*", cut_after(600_000))
+    item = Item("p/x", service.add("x", BODY), form={"a": "1"})
+    assert fetcher_of(tmp_path).fetch_one(item).path.read_bytes() == BODY
+    assert ranges(service) == [None, None]
+
+
+def test_a_part_longer_than_the_file_begins_anew(service: Files, tmp_path: Path) -> None:
+    item = begun(service, tmp_path)
+    (tmp_path / "p/x.part").write_bytes(BODY + b"more")
+    assert fetcher_of(tmp_path).fetch_one(item).path.read_bytes() == BODY
+    assert ranges(service) == [None]
+
+
 @pytest.mark.parametrize(
     "content_range", ["bytes 500000-999999/1000000", "bytes 600000-999999/2000000", ""]
 )
@@ -612,6 +719,17 @@ def test_a_large_file_may_lose_its_connection_more_often_than_attempts(
     assert fetched.requests == 8
 
 
+def test_a_dropped_part_is_no_progress_to_reach_again(
+    service: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "WORTH", 100_000)
+    begun(service, tmp_path)
+    service.fault(r"/files/.*", cut_after(130_000), times=20)
+    other = Item("p/x", service.add("other", BODY[::-1]))
+    fetched = fetcher_of(tmp_path, attempts=1).fetch_one(other)
+    assert fetched.path.read_bytes() == BODY[::-1]
+
+
 # ---- other processes, full disks
 
 
@@ -681,6 +799,17 @@ def test_too_large_for_the_disk_is_said_before_the_first_byte(
         fetcher_of(tmp_path).fetch_one(Item("p/x", service.add("x", BODY)))
     assert len(service.calls) == 1
     assert not (tmp_path / "p/x.part").exists()
+
+
+def test_too_large_a_rest_is_said_before_it_comes(
+    service: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = begun(service, tmp_path)
+    usage = namedtuple("usage", "total used free")(10, 10, 399_999)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
+    with pytest.raises(FetchError, match=r"0\.4 MB free for the rest"):
+        fetcher_of(tmp_path).fetch_one(item)
+    assert (tmp_path / "p/x.part").stat().st_size == 600_000
 
 
 def test_a_row_that_does_not_fit_on_the_disk_leaves_the_manifest_as_it_was(
@@ -934,15 +1063,15 @@ def test_rows_of_several_processes_do_not_mix(tmp_path: Path) -> None:
     killed.kill()
     killed.wait()
     assert [process.wait() for process in processes] == [0, 0, 0]
-    found = Manifest(file).rows()
-    assert {f"p/{n}-{number}" for n in range(3) for number in range(40)} <= found.keys()
+    found = Manifest(file)
+    assert all(found.row(f"p/{n}-{number}") for n in range(3) for number in range(40))
 
 
 def test_a_row_waits_for_the_lock(tmp_path: Path) -> None:
     """Mending a torn row and taking back a part of one must not meet a row of another process."""
     file = tmp_path / "manifest.jsonl"
     writer = threading.Thread(target=Manifest(file).append, args=(row_of("p/x", 1),))
-    with FileLock(tmp_path / ".manifest.lock"):
+    with FileLock(tmp_path / ".manifest.jsonl.lock"):
         writer.start()
         time.sleep(0.1)
         assert not file.exists()
@@ -977,8 +1106,13 @@ def test_a_manifest_cut_anywhere_keeps_its_whole_rows(
     kept = cut % (ends[-1] + 1)
     file.write_bytes(file.read_bytes()[:kept])
     closed = [entry for entry, end in zip(entries, ends, strict=True) if end <= kept]
-    assert reader.rows() == {path: row_of(path, value) for path, value in closed}
+    assert rows_of(reader) == {path: row_of(path, value) for path, value in closed}
     Manifest(file).append(row_of("new", 1))  # closes the last row, which may lack its end alone
     whole = [entry for entry, end in zip(entries, ends, strict=True) if end - 1 <= kept]
     expected = {path: row_of(path, value) for path, value in whole} | {"new": row_of("new", 1)}
-    assert Manifest(file).rows() == expected
+    assert rows_of(Manifest(file)) == expected
+
+
+def rows_of(manifest: Manifest) -> dict[str, dict]:
+    found = {path: manifest.row(path) for path in (*"abc", "new")}
+    return {path: row for path, row in found.items() if row is not None}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -48,7 +50,7 @@ def client_of(folder: Path, rate: float = 1000, **settings: object) -> Client:
 
 
 def test_ways_to_ask(service: Echo, tmp_path: Path) -> None:
-    client = client_of(tmp_path, contact="ada@example.org", headers={"X-Public": "yes"})
+    client = client_of(tmp_path, contact="ada@example.org")
     url = f"{service.url}/echo"
     assert client.json(url, params={"a": 1}) == {"method": "GET", "a": "1"}
     assert client.json(url, method="POST", form={"a": "ä"}) == {"method": "POST", "a": "ä"}
@@ -57,7 +59,6 @@ def test_ways_to_ask(service: Echo, tmp_path: Path) -> None:
     for call in service.calls:
         assert call.headers["user-agent"].startswith("geolatents/")
         assert "(ada@example.org)" in call.headers["user-agent"]
-        assert call.headers["x-public"] == "yes"
 
 
 @pytest.mark.parametrize("fault", [CLOSED, HTML_PAGE, cut_after(5), Answer.text("", 503)])
@@ -95,7 +96,8 @@ def test_backoff_grows_and_is_bounded(
     waits: list[float] = []
     monkeypatch.setattr(http, "BACKOFF", 0.5)
     monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
-    monkeypatch.setattr("random.uniform", lambda _low, high: high)
+    lows: list[float] = []
+    monkeypatch.setattr("random.uniform", lambda low, high: (lows.append(low), high)[1])
     service.fault(r"/echo", Answer.text("", 500), times=99)
     with pytest.raises(FetchError):
         client_of(tmp_path, attempts=10).json(f"{service.url}/echo")
@@ -110,6 +112,7 @@ def test_backoff_grows_and_is_bounded(
         60,
         60,
     ]  # less the pace
+    assert lows == [0] * 9  # each drawn, from nothing on
 
 
 def test_refusals_say_what_to_do_and_are_not_repeated(service: Echo, tmp_path: Path) -> None:
@@ -134,6 +137,54 @@ def test_redirects_without_end(service: Echo, tmp_path: Path) -> None:
         client_of(tmp_path).json(f"{service.url}/round")
 
 
+@pytest.mark.parametrize("status", [501, 505])
+def test_what_a_server_will_never_do_is_not_asked_again(
+    service: Echo, tmp_path: Path, status: int
+) -> None:
+    service.fault(r"/echo", Answer.text("", status), times=9)
+    with pytest.raises(FetchError, match=f"status {status}"):
+        client_of(tmp_path).json(f"{service.url}/echo")
+    assert len(service.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["ftp://h.example/y?ticket=hush", "http://h.example:99999/?ticket=hush", "http://[bad/?ticket=hush"],
+)  # fmt: skip
+def test_redirects_to_no_address(service: Echo, tmp_path: Path, target: str) -> None:
+    service.fault(r"/echo", Answer.redirect(target), times=9)
+    with pytest.raises(FetchError, match="Invalid") as caught:
+        client_of(tmp_path, attempts=2).json(f"{service.url}/echo")
+    assert "hush" not in str(caught.value)
+    assert f"{service.url}/echo" in str(caught.value)
+
+
+def test_a_host_that_takes_no_connection_is_left_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue that is full drops what comes, as a firewall does."""
+    assert 1 <= http.CONNECT_TIMEOUT <= 30
+    monkeypatch.setattr(http, "CONNECT_TIMEOUT", 0.2)
+    ended = threading.Event()
+    with socket.socket() as server, ExitStack() as queue:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(4):
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+
+        def ask() -> None:
+            with pytest.raises(FetchError, match="timed out"):
+                client_of(tmp_path, timeout=60.0, attempts=1).json(
+                    f"http://127.0.0.1:{server.getsockname()[1]}/x"
+                )
+            ended.set()
+
+        threading.Thread(target=ask, daemon=True).start()
+        assert ended.wait(10)
+
+
 def test_passwords_of_netrc_are_not_sent_by_themselves(
     service: Echo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +204,24 @@ def test_secrets_of_messages_and_redirects(service: Echo, tmp_path: Path) -> Non
         client.json(f"{service.url}/echo")
     assert "hush" not in str(caught.value)
     assert "***" in str(caught.value)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize(
+    "body", [f"{'.' * 460}SECRET", "SECRET" * 60, f"{'.' * 1950} SECRET", f'{{"a": "{"." * 440}SECRET"}}']
+)  # fmt: skip
+def test_no_part_of_a_secret_is_shown(
+    service: Echo, tmp_path: Path, body: str, signed: bool
+) -> None:
+    """Where the message ends within the secret, and where what is read of the answer does."""
+    secret = "0123456789" * 8
+    service.fault(r"/echo", Answer.text(body.replace("SECRET", secret), 400))
+    params = {} if signed else {"secret_params": {"x": secret}}
+    url = f"{service.url}/echo?x={secret}" if signed else f"{service.url}/echo"
+    with pytest.raises(FetchError) as caught, client_of(tmp_path, **params).opened(url, signed=signed):  # fmt: skip
+        pass
+    assert "01" not in str(caught.value).replace(service.url, "")
+    assert "..." in str(caught.value) or "***" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -245,10 +314,60 @@ def test_a_pause_holds_for_all_requests_to_the_host(service: Echo, tmp_path: Pat
     client = client_of(tmp_path)
     other = threading.Thread(target=client.json, args=(f"{service.url}/echo",))
     other.start()
-    slot = tmp_path / service.url.removeprefix("http://").replace(":", "_")
+    slot = tmp_path / f"{service.url.removeprefix('http://').replace(':', '_')}.hold"
+    deadline = time.monotonic() + 10
     while not (slot.exists() and float(slot.read_text() or 0) > time.time() + 0.2):
+        assert time.monotonic() < deadline
         time.sleep(0.005)
     client_of(tmp_path).json(f"{service.url}/echo")  # knows nothing of the refusal
     other.join()
     first, *later = sorted(call.moment for call in service.calls)
     assert min(later) - first >= 0.6
+
+
+def test_a_pause_holds_for_those_who_wait_already_and_the_pace_after_it(tmp_path: Path) -> None:
+    url, pace, moments = "http://a.example/x", Pace(5, tmp_path), []
+
+    def ask() -> None:
+        pace.wait(url)
+        moments.append(time.time())
+
+    pace.wait(url)  # the next ones sleep, the first of them for 0.2 s
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    asked = time.time()
+    pace.hold(url, 1.0)
+    for thread in threads:
+        thread.join()
+    first, second, third = sorted(moments)
+    assert first - asked >= 1.0
+    assert second - first >= 0.1
+    assert third - second >= 0.1
+
+
+def test_the_longest_pause_holds_for_a_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moments behind it are later than the longest pause, which is no clock set back."""
+    now, slept = 1_000_000.0, []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        slept.append(seconds)
+        now += seconds
+
+    url = "http://a.example/x"
+    Pace(0.1, tmp_path).hold(url, 1e9)
+    monkeypatch.setattr(http.time, "time", lambda: now)
+    pace = Pace(0.1, tmp_path)
+    pace.hold(url, 1e9)
+    began = now
+    for queued in range(20):
+        now = began  # all come at once
+        assert pace._pause(url) == pytest.approx(http.LONGEST_WAIT + 10 * queued)
+    now = began
+    monkeypatch.setattr(http.time, "sleep", sleep)
+    pace.wait(url)
+    assert slept == [pytest.approx(http.LONGEST_WAIT + 200)]

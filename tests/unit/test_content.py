@@ -24,6 +24,7 @@ from geolatents.acquire.fetch.content import (
     tiff_content,
     zip_content,
 )
+from geolatents.acquire.fetch.secrets import remember
 
 CHECKS = [anything, json_content, tiff_content, image_content, zip_content, tar_content]
 HTML = b"<!DOCTYPE html>\n<html><head><title>Please\n log in</title></head></html>"
@@ -128,6 +129,18 @@ def test_the_message_repeats_what_the_service_says(content: Content, tmp_path: P
     )
     with pytest.raises(ContentError, match="Layer not defined"):
         checked(content, tmp_path, report)
+
+
+@pytest.mark.parametrize("before", range(250, 310, 7))
+@pytest.mark.parametrize("times", [1, 60])
+def test_the_message_repeats_no_part_of_a_secret(tmp_path: Path, before: int, times: int) -> None:
+    """Where the message ends within the secret, and where what is read of the file does."""
+    remember("0123456789" * 10)
+    report = f"{'.' * before}{'0123456789' * 10 * times}".encode()
+    with pytest.raises(ContentError) as caught:
+        checked(zip_content, tmp_path, report)
+    assert "012" not in caught.value.brief
+    assert "..." in caught.value.brief
 
 
 def test_a_picture_is_no_archive(tmp_path: Path) -> None:

@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geolatents.acquire.fetch import secrets
-from geolatents.acquire.fetch.secrets import HIDDEN, Key, public_url, redacted, remember
+from geolatents.acquire.fetch.secrets import (
+    HIDDEN,
+    Key,
+    beginning,
+    longest,
+    public_url,
+    redacted,
+    remember,
+)
 from geolatents.errors import AccessError
 
 KEY = Key("Testland", "TESTLAND_KEY", "at testland.example/keys")
@@ -76,10 +84,26 @@ def test_every_spelling_of_a_secret_is_hidden(secret: str) -> None:
         secret, quote(secret), percent, lower, quote_plus(secret), json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1], basic,
     }  # fmt: skip
+    spellings |= {spelling.replace("/", r"\/") for spelling in spellings}  # json_encode of PHP
     with patch.object(secrets, "_known", set()):
         remember(secret)
         for spelling in spellings:
             assert redacted(f"<{spelling}>") == f"<{HIDDEN}>"
+
+
+def test_slashes_as_php_writes_them() -> None:
+    with patch.object(secrets, "_known", set()):
+        remember("abc/def")
+        assert redacted(r'{"key": "abc\/def"}') == '{"key": "***"}'
+
+
+@pytest.mark.parametrize("end", range(1, 60))
+def test_no_part_of_a_secret_is_shown_where_a_text_is_cut(end: int) -> None:
+    with patch.object(secrets, "_known", set()):
+        remember("0123456789" * 2)
+        text = "." * 15 + "0123456789" * 2 + "." * 300
+        assert not set("0123456789") & set(beginning(text, end))
+        assert not set("0123456789") & set(beginning(text[:end], 99, longest()))
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,22 @@ def test_links_inside_become_copies(tmp_path: Path) -> None:
     assert written(tmp_path / "out") == {"fine": b"1", "a/link": b"1"}
 
 
+def test_a_link_to_itself_leaves_the_file(tmp_path: Path) -> None:
+    body = tar_with(member("f", size=4), member("f", tarfile.LNKTYPE, "./f"))
+    unpack(archive_in(tmp_path, body), tmp_path / "out", LIMIT)
+    assert written(tmp_path / "out") == {"f": b"xxxx"}
+
+
+def test_a_link_does_not_replace_a_later_member_of_its_name(tmp_path: Path) -> None:
+    link = member("f", tarfile.LNKTYPE, "a")
+    unpack(archive_in(tmp_path, tar_with(member("a", size=2), link, member("f", size=4))), tmp_path / "out", LIMIT)  # fmt: skip
+    assert written(tmp_path / "out") == {"a": b"xx", "f": b"xxxx"}
+    unpack(archive_in(tmp_path, tar_with(member("a", size=2), link, member("f", tarfile.DIRTYPE))), tmp_path / "out", LIMIT)  # fmt: skip
+    assert (tmp_path / "out/f").is_dir()
+    unpack(archive_in(tmp_path, tar_with(member("a", size=2), member("f", size=4), link)), tmp_path / "out", LIMIT)  # fmt: skip
+    assert written(tmp_path / "out") == {"a": b"xx", "f": b"xx"}
+
+
 @pytest.mark.parametrize("target", ["nothing", "link", "d"])
 def test_links_to_no_file_are_refused(tmp_path: Path, target: str) -> None:
     body = tar_with(
@@ -434,6 +450,15 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
     unpack(archive, folder, LIMIT)
     assert written(folder) == files
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.lock", "archive", "out"]
+
+
+def test_only_leftovers_of_this_folder_are_deleted(tmp_path: Path) -> None:
+    other, own = tmp_path / ".out.2.7.partial", tmp_path / ".out.7.partial"
+    other.mkdir()  # of a folder "out.2"
+    own.mkdir()
+    unpack(archive_in(tmp_path, zip_of({"a": b"1"})), tmp_path / "out", LIMIT)
+    assert other.exists()
+    assert not own.exists()
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

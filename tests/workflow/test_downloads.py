@@ -19,7 +19,7 @@ import yaml
 from pyproj import Transformer
 
 from geolatents.files import read_json
-from tests.makers import LEFT, PIXEL, TOP, make_config, make_landcover, make_scene
+from tests.makers import LEFT, PIXEL, TOP, make_config, make_landcover, make_scene, merge
 from tests.services.arcgis_features import ArcgisFeatures
 from tests.services.planet import PlanetService
 from tests.services.planet import scene as planet_scene
@@ -285,6 +285,67 @@ def test_a_list_of_another_search_stops_before_anything_changes(
     assert "Traceback" not in run.output
     assert space.hashes() == before
     assert services.calls == asked
+
+
+@pytest.mark.parametrize(
+    "patience",
+    [
+        {"datasets": {"small": {"imagery": {"service": {"workers": 2, "timeout": 99}}}}},
+        {"datasets": {"small": {"landcover": {"service": {"rate": 999}}}}},
+        {"photos": {"views": {"source": {"service": {"contact": "me@example.org"}}}}},
+        {"photos": {"views": {"maps": {"service": {"attempts": 9}}}}},
+    ],
+    ids=["scenes", "land cover", "photos", "maps"],
+)
+def test_how_patiently_a_service_is_asked_runs_nothing_again(
+    patience: dict[str, Any], downloaded: Workspace, tmp_path: Path
+) -> None:
+    space = downloaded.copy(tmp_path)
+    config = yaml.safe_load((space.folder / "config.yaml").read_text())
+    merge(config, patience)
+    (space.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+    run = space.run("--dry-run")
+
+    assert run.code == 0, run.output
+    assert run.jobs == {}
+
+
+def test_a_damaged_list_stops_before_anything_changes(
+    downloaded: Workspace, tmp_path: Path
+) -> None:
+    space = downloaded.copy(tmp_path)
+    before = space.hashes()
+    file = space.folder / "searches/small.geojson"
+    values = json.loads(file.read_text())
+    values["features"][0]["id"] = "a/b"
+    file.write_text(json.dumps(values))
+
+    for target in ([], ["results/small/tiles.json"]):
+        run = space.run(*target)
+        assert run.code != 0, run.output
+        assert "no list as `snakemake search` writes it" in run.output
+        assert "Traceback" not in run.output
+    preview = space.run("preview")
+    assert preview.code == 0
+    assert "no list as" in preview.output
+    assert space.hashes() == before
+
+
+def test_a_configuration_of_photos_alone_is_not_the_demo(
+    services: Services, tmp_path: Path
+) -> None:
+    space = Workspace(tmp_path)
+    configure(space, services)
+    config = yaml.safe_load((space.folder / "config.yaml").read_text())
+    for section in ("datasets", "models", "experiments"):
+        del config[section]
+    (space.folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+    run = space.run("--dry-run")
+
+    assert run.code == 0, run.output
+    assert run.jobs == {"check_search": 1, "all": 1}
 
 
 def test_no_secret_is_in_anything_that_the_run_left(downloaded: Workspace) -> None:

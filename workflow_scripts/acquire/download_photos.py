@@ -9,7 +9,7 @@ with rule_log(snakemake):
     download_photos(
         cell=snakemake.wildcards.cell,
         table=Path(snakemake.input[0]),
-        service=parse_section(snakemake.params.provider, "service", snakemake.params.service),
+        service=parse_section(snakemake.params.provider, "service", snakemake.params.service.value),
         downloads=downloads_root(),
         output=Path(snakemake.output[0]),
     )

@@ -9,7 +9,7 @@ with rule_log(snakemake):
         provider=snakemake.params.provider,
         item=snakemake.params.item,
         product=snakemake.params.product,
-        service=snakemake.params.service,
+        service=snakemake.params.service.value,
         downloads=downloads_root(),
         output=Path(snakemake.output[0]),
     )

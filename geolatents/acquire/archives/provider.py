@@ -30,8 +30,9 @@ from geolatents.acquire.fetch.content import (
     zip_content,
 )
 from geolatents.acquire.fetch.fetcher import Fetcher, Item
-from geolatents.acquire.fetch.http import Client, Pace
+from geolatents.acquire.fetch.http import Client
 from geolatents.acquire.fetch.secrets import public_url
+from geolatents.acquire.fetch.service import client_of
 from geolatents.errors import FetchError
 from geolatents.logs import LOG
 from geolatents.settings.archives import ArchiveService
@@ -62,12 +63,7 @@ def download_archive(name: str, service: ArchiveService, downloads: Path) -> dic
             where people find it and where to put it.
     """
     archive = archive_table()[name]
-    client = Client(
-        archive.title.partition(",")[0],
-        Pace(service.rate, downloads / ".pace"),
-        timeout=service.timeout,
-        attempts=service.attempts,
-    )
+    client = client_of(service, archive.title.partition(",")[0], downloads)
     fetcher = Fetcher(downloads, client, workers=1)
     _require_by_hand(archive, service, downloads)
     LOG.info("%s: %s; licence: %s; cite %s", name, archive.title, archive.licence, archive.citation)

@@ -7,7 +7,6 @@ full boxes are quartered until none is.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -25,13 +24,14 @@ from geolatents.acquire.commons_photos.pages import (
     licence_family,
     photo_of,
 )
-from geolatents.acquire.fetch.http import Again, Client, Pace, retry_after
+from geolatents.acquire.fetch.http import Again, retry_after
+from geolatents.acquire.fetch.service import client_of
 from geolatents.acquire.photos.grid import METRES_PER_DEGREE, WorldGrid
 from geolatents.acquire.photos.journal import Journal, open_journal
 from geolatents.acquire.photos.table import Photo, write_photo_list
 from geolatents.acquire.scene_list import search_values
 from geolatents.errors import FetchError
-from geolatents.files import canonical_json
+from geolatents.files import content_key
 from geolatents.logs import LOG, progress
 from geolatents.settings.commons_photos import CommonsPhotos, CommonsSearch
 
@@ -74,7 +74,7 @@ def search_photos(
     search = settings.search
     area = read_area(search.area, data)
     request = search_values(settings)
-    key = hashlib.sha256(canonical_json(request).encode()).hexdigest()[:16]
+    key = content_key(request)
     left_out: Counter[str] = Counter()
     with open_journal(downloads / PROVIDER / "searches", key) as journal:
         finder = _Finder(settings, area, downloads, journal, left_out)
@@ -155,13 +155,7 @@ class _Api:
     def __init__(self, settings: CommonsPhotos, downloads: Path) -> None:
         service, search = settings.service, settings.search
         self._url = f"{service.url.rstrip('/')}/w/api.php"
-        self._client = Client(
-            "Wikimedia Commons",
-            Pace(service.rate, downloads / ".pace"),
-            timeout=service.timeout,
-            attempts=service.attempts,
-            contact=service.contact,
-        )
+        self._client = client_of(service, "Wikimedia Commons", downloads)
         self._query = {
             "action": "query", "format": "json", "formatversion": "2", "maxlag": "5",
             "generator": "geosearch", "ggsnamespace": "6", "ggslimit": str(LIMIT),

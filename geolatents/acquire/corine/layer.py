@@ -10,7 +10,6 @@ Requests and answers: Esri, ArcGIS REST API, "Query (Map Service/Layer)", "Layer
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from geolatents.acquire.fetch.http import TRANSIENT
 from geolatents.acquire.fetch.secrets import public_url, redacted
 from geolatents.acquire.landcover.codes import looks_like_code_field
 from geolatents.errors import AccessError, FetchError
-from geolatents.files import canonical_json
+from geolatents.files import canonical_json, content_key
 from geolatents.geometry import reproject
 from geolatents.settings.corine import CorineProduct, CorineService
 
@@ -218,9 +217,8 @@ def query_around(area: BaseGeometry, product: CorineProduct, service: CorineServ
     """
     outline = _esri_polygon(_simple_outline(in_laea(area)))
     asked = [product.service_layer, product.year, product.page_size, outline]
-    key = hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:16]
     url = f"{service.url.rstrip('/')}/{product.service_layer}"
-    return Query(url, f"corine/{key}", outline, product)
+    return Query(url, f"corine/{content_key(asked)}", outline, product)
 
 
 def in_laea(area: BaseGeometry, tolerance: float = 1.0) -> Any:

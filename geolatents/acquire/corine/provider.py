@@ -32,7 +32,7 @@ from geolatents.acquire.corine.layer import (
     says_more,
 )
 from geolatents.acquire.fetch.fetcher import Fetcher, Item
-from geolatents.acquire.fetch.http import Client, Pace
+from geolatents.acquire.fetch.service import client_of
 from geolatents.errors import FetchError
 from geolatents.files import atomic_path, read_json, remove
 from geolatents.logs import LOG, progress
@@ -68,10 +68,7 @@ def download_corine(
             fewer than it counts.
     """
     query = query_around(area, product, service)
-    client = Client(
-        "the CORINE service", Pace(service.rate, downloads / ".pace"),
-        timeout=service.timeout, attempts=service.attempts,
-    )  # fmt: skip
+    client = client_of(service, "the CORINE service", downloads)
     fetcher = Fetcher(downloads, client, service.workers)
     folder = downloads / query.folder
     folder.parent.mkdir(parents=True, exist_ok=True)

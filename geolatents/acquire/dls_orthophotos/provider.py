@@ -6,11 +6,8 @@ each answer is kept as it came, and sheets are stitched from them without the se
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +17,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from geolatents.acquire.area import read_area
+from geolatents.acquire.assembled import scene_tags
 from geolatents.acquire.dls_orthophotos.answers import ABSENT, is_absent, picture, tile
 from geolatents.acquire.dls_orthophotos.arcgis import (
     arcgis_image_offer,
@@ -34,13 +32,14 @@ from geolatents.acquire.dls_orthophotos.wms import wms_offer
 from geolatents.acquire.dls_orthophotos.wmts import wmts_offer
 from geolatents.acquire.fetch.content import ContentError
 from geolatents.acquire.fetch.fetcher import Fetched, Fetcher, Item
-from geolatents.acquire.fetch.http import Again, Client, Pace
-from geolatents.acquire.record import ACQUIRED_TAG, LICENCE_TAG
+from geolatents.acquire.fetch.http import Again, Client
+from geolatents.acquire.fetch.pool import in_pool
+from geolatents.acquire.fetch.service import client_of
 from geolatents.acquire.scene_list import SceneItem
 from geolatents.errors import ConfigError, FetchError
-from geolatents.files import canonical_json
-from geolatents.geometry import Box, reproject
-from geolatents.logs import LOG, progress
+from geolatents.files import content_key
+from geolatents.geometry import Box, degrees_geojson, reproject
+from geolatents.logs import LOG
 from geolatents.settings.dls_orthophotos import (
     DlsOrthophotosImagery,
     DlsOrthophotosProduct,
@@ -120,8 +119,7 @@ def planned(
 ) -> list[Item]:
     """What a sheet is fetched with, one file per request; asks no service."""
     sheet = Sheet.model_validate(item.properties)
-    key = hashlib.sha256(canonical_json(sheet.identity()).encode()).hexdigest()[:16]
-    folder = f"{PROVIDER}/{key}"
+    folder = f"{PROVIDER}/{content_key(sheet.identity())}"
     return [_item(sheet, piece, folder, item.licence, service.url) for piece in pieces(sheet)]
 
 
@@ -171,8 +169,7 @@ def assemble(
         output: The GeoTIFF.
     """
     sheet = Sheet.model_validate(item.properties)
-    tags = {LICENCE_TAG: item.licence} | ({ACQUIRED_TAG: item.acquired} if item.acquired else {})
-    usable = stitch(sheet, files, product.resampling, tags, output)
+    usable = stitch(sheet, files, product.resampling, scene_tags(item), output)
     if usable == 0:
         LOG.warning("%s: the service shows nothing there; delete it from the list of scenes", item.scene)  # fmt: skip
 
@@ -189,12 +186,7 @@ def default_name(search: DlsOrthophotosSearch) -> str:
 
 
 def _client(service: DlsOrthophotosService, downloads: Path) -> Client:
-    return Client(
-        "the orthophoto service",
-        Pace(service.rate, downloads / ".pace"),
-        timeout=service.timeout,
-        attempts=service.attempts,
-    )
+    return client_of(service, "the orthophoto service", downloads)
 
 
 def _known_crs(name: str) -> pyproj.CRS:
@@ -245,8 +237,7 @@ def _in_crs(area: BaseGeometry, crs: pyproj.CRS, wanted: DlsOrthophotosSearch) -
 def _footprint(bbox: Box, crs: pyproj.CRS) -> dict[str, object]:
     box = np.array([shapely.box(*bbox)], dtype=object)
     outline = reproject(box, crs, pyproj.CRS("EPSG:4326"), 1e-5)[0]
-    rounded = shapely.transform(outline, lambda points: np.round(points, 7))
-    return dict(json.loads(shapely.to_geojson(rounded)))
+    return degrees_geojson(outline)
 
 
 # ---- download
@@ -266,18 +257,11 @@ def _item(sheet: Sheet, piece: Piece, folder: str, licence: str, root: str) -> I
 
 def _fetch_tiles(fetcher: Fetcher, items: list[Item], what: str, workers: int) -> list[Fetched]:
     """Fetch tiles; one that the service does not have becomes a small file that says so."""
-    with ThreadPoolExecutor(workers) as pool:
-        running = [
-            pool.submit(fetcher.make, item, partial(_tile, fetcher.client, item)) for item in items
-        ]
-        try:
-            ended = as_completed(running)
-            for future in progress(ended, total=len(running), what=what, unit="tile"):
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-        return [future.result() for future in running]
+
+    def fetch(item: Item) -> Fetched:
+        return fetcher.make(item, partial(_tile, fetcher.client, item))
+
+    return in_pool(fetch, items, workers, what, "tile")
 
 
 def _tile(client: Client, item: Item, file: Path) -> None:

@@ -19,14 +19,12 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
+from geolatents.acquire.assembled import BLOCK, scene_profile
 from geolatents.acquire.dls_orthophotos.answers import is_absent
 from geolatents.acquire.dls_orthophotos.requests import Piece, pieces
 from geolatents.acquire.dls_orthophotos.sheets import Sheet, Tiles
 from geolatents.files import atomic_path
 from geolatents.settings.dls_orthophotos import Resampling as Method
-
-BLOCK = 512
-"""Side of a block of the GeoTIFF, and rows of a strip: each block is written once."""
 
 OPAQUE = 128
 """Smallest alpha of a usable pixel: at least half of it is covered."""
@@ -72,11 +70,18 @@ def stitch(sheet: Sheet, files: Mapping[str, Path], method: Method, tags: Mappin
 
 def _created(file: Path, sheet: Sheet) -> Any:
     return rasterio.open(
-        file, "w", driver="GTiff", width=sheet.size, height=sheet.size, count=3, dtype="uint8",
-        crs=CRS.from_user_input(sheet.crs), transform=_transform(sheet), photometric="RGB",
-        tiled=True, blockxsize=BLOCK, blockysize=BLOCK, compress="deflate", predictor=2,
-        BIGTIFF="IF_SAFER", num_threads=1,
-    )  # fmt: skip
+        file,
+        "w",
+        **scene_profile(
+            width=sheet.size,
+            height=sheet.size,
+            count=3,
+            dtype="uint8",
+            crs=CRS.from_user_input(sheet.crs),
+            transform=_transform(sheet),
+            photometric="RGB",
+        ),
+    )
 
 
 def _transform(sheet: Sheet) -> Affine:

@@ -15,13 +15,14 @@ from PIL import Image, UnidentifiedImageError
 from rasterio.windows import Window
 
 from geolatents.acquire.fetch.packed import unpacked
-from geolatents.acquire.fetch.secrets import redacted
+from geolatents.acquire.fetch.secrets import beginning, longest, redacted
 from geolatents.errors import FetchError
 
 Content = Callable[[Path], None]
 """Raises :class:`ContentError` where the file is not what was asked for."""
 
 _GLIMPSE = 2000
+"""Bytes from which a message is made; so many more are read as a secret at their end may have."""
 
 
 class ContentError(FetchError):
@@ -171,7 +172,7 @@ def _error(file: Path, expected: str, reason: object = None) -> ContentError:
 
 def _start(file: Path) -> bytes:
     with file.open("rb") as stream:
-        return stream.read(_GLIMPSE)
+        return stream.read(_GLIMPSE + longest())
 
 
 def _is_html(start: bytes) -> bool:
@@ -192,4 +193,7 @@ def _glimpse(start: bytes) -> str | None:
         text = start.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return None if "\0" in text else redacted(" ".join(text.split())[:300]) or "only blanks"
+    if "\0" in text:
+        return None
+    unsure = longest() if len(start) > _GLIMPSE else 0
+    return beginning(" ".join(text.split()), 300, unsure) or "only blanks"

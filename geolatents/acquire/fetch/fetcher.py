@@ -23,7 +23,7 @@ from geolatents.acquire.fetch.bar import Bar
 from geolatents.acquire.fetch.content import Content, ContentError, anything
 from geolatents.acquire.fetch.http import Again, Client
 from geolatents.acquire.fetch.manifest import MANIFEST, Manifest, Row
-from geolatents.acquire.fetch.secrets import public_url, redacted
+from geolatents.acquire.fetch.secrets import bare_url, redacted
 from geolatents.acquire.fetch.transfer import Source, Transfer, room
 from geolatents.errors import FetchError
 from geolatents.files import canonical_json, remove
@@ -93,12 +93,18 @@ class Item:
 
     @property
     def request(self) -> dict[str, Any]:
-        """What identifies the request, as the manifest holds it."""
+        """What identifies the request, as the manifest holds it.
+
+        Where something is hidden, ``sha256`` of the whole tells two requests apart that look the same.
+        """
         request = {
-            "url": public_url(self.url), "params": dict(self.params),
+            "url": bare_url(self.url), "params": dict(self.params),
             "form": None if self.form is None else dict(self.form),
         }  # fmt: skip
-        return dict(_public(request))
+        public = dict(_public(request))
+        if public != request:
+            public["sha256"] = hashlib.sha256(canonical_json(request).encode()).hexdigest()
+        return public
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,11 @@ class Preview:
 
 
 def preview(root: Path, items: Sequence[Item]) -> Preview:
-    """What :meth:`Fetcher.fetch` would do; makes no request and writes nothing."""
+    """What :meth:`Fetcher.fetch` would do; makes no request and writes nothing.
+
+    A file that was put there by hand, with the right pinned digest but without a row, counts as a
+    download, although it will be taken as it is: to know it, all of it would have to be read.
+    """
     manifests = _Manifests(root)
     missing = [item for item in items if manifests.valid_row(item) is None]
     sizes = [item.likely_size for item in missing]
@@ -348,7 +358,7 @@ class _Manifests:
         """The row of a file that is there, unchanged, and the answer to this request."""
         file = self.root / item.path
         row = self.of(item).row(item.path)
-        if row is None or row["request"] != item.request or not _fit(row, item.digests):
+        if row is None or not _answers(row, item) or not _fit(row, item.digests):
             return None
         try:
             state = file.stat()
@@ -359,6 +369,13 @@ class _Manifests:
         if row["mtime_ns"] != state.st_mtime_ns and _digests(file)["sha256"] != row["sha256"]:
             return None
         return row
+
+
+def _answers(row: Row, item: Item) -> bool:
+    """Whether a row is of the item's request; old rows lack the hash of one that holds a secret."""
+    asked = item.request
+    without = {name: value for name, value in asked.items() if name != "sha256"}
+    return row["request"] in (asked, without)
 
 
 @contextmanager

@@ -24,7 +24,15 @@ from filelock import FileLock
 from requests.auth import AuthBase
 
 from geolatents import __version__
-from geolatents.acquire.fetch.secrets import HIDDEN, Key, public_url, redacted, remember
+from geolatents.acquire.fetch.secrets import (
+    HIDDEN,
+    Key,
+    beginning,
+    longest,
+    public_url,
+    redacted,
+    remember,
+)
 from geolatents.errors import AccessError, FetchError
 from geolatents.logs import LOG
 
@@ -37,8 +45,8 @@ _LOST = (
 )
 """What means that the connection or a part of the body was lost."""
 
-TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which the same request may succeed."""
+TRANSIENT = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}
+"""Statuses after which the same request may succeed; proxies have own ones, such as 520 to 530."""
 
 CONNECT_TIMEOUT = 10.0
 MOST_WORKERS = 32
@@ -46,6 +54,9 @@ BACKOFF = 0.5
 """Seconds before the second attempt, at most; the bound doubles with each further one, up to a minute."""
 LONGEST_WAIT = 300.0
 """Seconds; a service that asks for a longer pause has closed for now, and the user is told."""
+
+_GLIMPSE = 2000
+"""Bytes of an error's body from which a message is made; a secret at their end is read to its own."""
 
 Json = Any
 
@@ -79,19 +90,29 @@ class Pace:
 
     def wait(self, url: str) -> None:
         """Sleep until the next free moment of the URL's host and take it."""
-        with self._slot(url) as slot:
-            now = time.time()
-            moment = max(now, _moment(slot))
-            if moment > now + LONGEST_WAIT:  # the clock was set back
-                moment = now
-            slot.write_text(repr(moment + 1 / self.rate))
-        time.sleep(max(0.0, moment - now))
+        while pause := self._pause(url):
+            time.sleep(pause)
+            with self._slot(url) as slot:
+                if not _held(slot, time.time()):
+                    return
 
     def hold(self, url: str, seconds: float) -> None:
         """Let no request to the URL's host begin for so many seconds; the service asked for it."""
         with self._slot(url) as slot:
-            moment = time.time() + min(seconds, LONGEST_WAIT)
-            slot.write_text(repr(max(moment, _moment(slot))))
+            now = time.time()
+            moment = now + max(_held(slot, now), min(seconds, LONGEST_WAIT))
+            _hold_file(slot).write_text(repr(moment))
+
+    def _pause(self, url: str) -> float:
+        """Take the next free moment, and return the seconds until then."""
+        with self._slot(url) as slot:
+            now = time.time()
+            begin = now + _held(slot, now)
+            moment = max(begin, _moment(slot))
+            if moment > begin + LONGEST_WAIT + MOST_WORKERS / self.rate:  # the clock was set back
+                moment = begin
+            slot.write_text(repr(moment + 1 / self.rate))
+        return moment - now
 
     @contextmanager
     def _slot(self, url: str) -> Iterator[Path]:
@@ -110,7 +131,6 @@ class Client:
         service: Name of the service in messages.
         pace: Pace of requests per host.
         key: Where the key comes from, for the message when access is refused.
-        headers: Public headers.
         secret_headers: Headers with secrets; dropped when a redirect leads to another host.
         secret_params: Query parameters with secrets, added to requests that this client makes.
         timeout: Seconds without a byte before a request counts as failed.
@@ -126,7 +146,6 @@ class Client:
         pace: Pace,
         *,
         key: Key | None = None,
-        headers: Mapping[str, str] | None = None,
         secret_headers: Mapping[str, str] | None = None,
         secret_params: Mapping[str, str] | None = None,
         timeout: float = 60.0,
@@ -141,7 +160,7 @@ class Client:
         for secret in (*self._secret_headers.values(), *self._secret_params.values()):
             remember(secret)
         self._session = _Session(frozenset(self._secret_headers))
-        self._session.headers.update({"User-Agent": user_agent(contact), **(headers or {})})
+        self._session.headers["User-Agent"] = user_agent(contact)
 
     def json(
         self,
@@ -276,9 +295,9 @@ class Client:
             raise Again(f"{type(error).__name__}: {_cause(error, url)}") from None
         except requests.RequestException as error:
             raise FetchError(
-                "the request cannot be made",
+                "the request cannot be made, or is redirected to an address that is none",
                 where=public_url(url, signed=signed),
-                found=_without(url, error),
+                found=type(error).__name__,  # its text repeats the address
             ) from None
 
     def _refuse(self, response: requests.Response, signed: bool) -> None:
@@ -328,6 +347,14 @@ class _Session(requests.Session):
         self.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=MOST_WORKERS))
         self.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=MOST_WORKERS))
 
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        try:
+            return super().request(*args, **kwargs)
+        except requests.RequestException:
+            raise
+        except ValueError:  # of urllib, about the address of a redirect
+            raise requests.exceptions.InvalidURL from None
+
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
     ) -> None:
@@ -369,6 +396,17 @@ def _moment(slot: Path) -> float:
         return 0.0
 
 
+def _hold_file(slot: Path) -> Path:
+    """The file with the moment until which a service wants no requests."""
+    return slot.with_name(f"{slot.name}.hold")
+
+
+def _held(slot: Path, now: float) -> float:
+    """Seconds for which a service still wants no requests."""
+    rest = _moment(_hold_file(slot)) - now
+    return rest if 0 < rest <= LONGEST_WAIT + 1 else 0.0  # more: the clock was set back
+
+
 def _may_repeat(error: BaseException) -> bool:
     return isinstance(error, Again) and (error.wait is None or error.wait <= LONGEST_WAIT)
 
@@ -397,20 +435,24 @@ def _kind(response: requests.Response) -> str:
 
 def _text(response: requests.Response, signed: bool) -> str:
     """The first words of an error's body: JSON as it is, of HTML only that it is HTML."""
+    query = parse_qsl(urlsplit(response.url).query) if signed else []
+    values = sorted((value for _, value in query), key=len, reverse=True)
+    unsure = max([longest(), *map(len, values)])
     try:
-        body = response.raw.read(2000, decode_content=True).decode("utf-8", "replace").strip()
+        start = response.raw.read(_GLIMPSE + unsure, decode_content=True)
     except Exception:
         return response.reason or ""
+    body = start.decode("utf-8", "replace").strip()
     if body.lower().startswith(("<!doctype html", "<html")):
         return "an HTML page"
     try:
         body = json.dumps(json.loads(body), ensure_ascii=False)
     except ValueError:
         body = " ".join(body.split())
-    if signed:  # services repeat what they were sent
-        for _, value in parse_qsl(urlsplit(response.url).query):
-            body = body.replace(value, HIDDEN)
-    return redacted(body[:500]) or (response.reason or "")
+    for value in values:  # services repeat what they were sent
+        body = body.replace(value, HIDDEN)
+    shown = beginning(body, 500, unsure if len(start) > _GLIMPSE else 0)
+    return shown or (response.reason or "")
 
 
 def _cause(error: BaseException, url: str) -> str:

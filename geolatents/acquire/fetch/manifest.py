@@ -40,12 +40,6 @@ class Manifest:
             self._refresh()
             return self._rows.get(path)
 
-    def rows(self) -> dict[str, Row]:
-        """All rows by path."""
-        with self._lock:
-            self._refresh()
-            return dict(self._rows)
-
     def append(self, row: Row) -> None:
         """Add a row, on disk when this returns.
 
@@ -54,7 +48,7 @@ class Manifest:
         """
         self.file.parent.mkdir(parents=True, exist_ok=True)
         line = canonical_json(row).encode() + b"\n"
-        with FileLock(self.file.with_name(".manifest.lock")):
+        with FileLock(self.file.with_name(f".{self.file.name}.lock")):
             target = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             try:
                 _append(target, line)

@@ -17,6 +17,8 @@ HIDDEN = "***"
 SHORTEST = 4
 """Values below this length are not looked for in texts; no key is that short."""
 
+_LONGEST_USER = 200
+
 _NAMED = re.compile(r"(?i)((?:key|token|secret|password|signature|credential|sig)=)[^&\s'\"<>]+")
 """Parameters that are secret by their names; of signed addresses too, such as ``X-Amz-Signature``."""
 
@@ -74,7 +76,8 @@ def remember(secret: str) -> str:
         lower = {re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), text) for text in quoted}
         basic = b64encode(f"{secret}:".encode()).decode()
         escaped = {json.dumps(secret, ensure_ascii=plain)[1:-1] for plain in (True, False)}
-        _known.update({secret, basic} | quoted | lower | escaped)
+        spellings = {secret, basic} | quoted | lower | escaped
+        _known.update(spellings | {text.replace("/", r"\/") for text in spellings})  # PHP's JSON
     return secret
 
 
@@ -87,12 +90,32 @@ def redacted(text: object) -> str:
     return _NAMED.sub(rf"\1{HIDDEN}", shown)
 
 
+def longest() -> int:
+    """Length of the longest secret that :func:`redacted` finds; of a user in a URL about."""
+    return max([_LONGEST_USER, *map(len, _known)])
+
+
+def beginning(text: str, length: int, unsure: int = 0) -> str:
+    """The first characters of a text without secrets.
+
+    Args:
+        text: All of a text, or its beginning.
+        length: Characters to show.
+        unsure: Characters at the end that may be a part of a secret, because the text was cut there.
+    """
+    shown = redacted(text)
+    return shown[: min(length, max(0, len(shown) - unsure))]
+
+
+def bare_url(url: str) -> str:
+    """A URL without its user and fragment."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+
+
 def public_url(url: str, *, signed: bool = False) -> str:
     """A URL as it may be written down: no user, no secrets, and no query where the query is a signature."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    plain = parts._replace(netloc=host, query="" if signed else parts.query, fragment="")
-    return redacted(plain.geturl())
+    return redacted(bare_url(urlsplit(url)._replace(query="").geturl() if signed else url))
 
 
 def _netrc_password(host: str) -> str | None:

@@ -80,13 +80,14 @@ class Transfer:
         self.client, self.source, self.part = client, source, part
         self.size, self.pinned, self.moved = size, pinned, moved
         self.requests = 0
-        self.joined = self.have > 0
-        """Whether the file is made of more than one answer."""
         self._note_file = part.with_name(f"{part.name}.json")
         self._address: str | None = None
         self._may_renew = True
-        self._most = self.have
         moved(self.have)
+        self._usable_note()
+        self._most = self.have
+        self.joined = self.have > 0
+        """Whether the file is made of more than one answer."""
 
     @property
     def have(self) -> int:
@@ -220,10 +221,11 @@ class Transfer:
         )
         total = int(found[3]) if found and found[3] != "*" else None
         length = self.size or note.get("length")
-        etag, validator = response.headers.get("ETag"), note.get("validator") or ""
+        validator = note.get("validator") or ""
+        named = response.headers.get("ETag" if validator.startswith('"') else "Last-Modified")
         same_place = found is not None and int(found[1]) == start
         same_length = None in (total, length) or total == length
-        same_version = not etag or not validator.startswith('"') or etag == validator
+        same_version = not named or not validator or named == validator
         if not (same_place and same_length and same_version):
             self.drop()
             raise Again("the answer is not the rest of the file, which has changed", _AT_ONCE)

@@ -35,6 +35,9 @@ LONGEST_READ = 1 << 24
 RATIO_FROM = 1 << 24
 """Unpacked bytes that an archive may hold whatever its size."""
 
+RATIO = 200.0
+"""Most unpacked bytes per byte of an archive."""
+
 _PIECE = 1 << 20
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -71,7 +74,6 @@ def unpack(
     limit_bytes: int,
     *,
     limit_members: int = 1_000_000,
-    limit_ratio: float = 200.0,
 ) -> None:
     """Unpack a zip, tar, tar.gz or tar.zst archive into a folder of its own, in place of what was there.
 
@@ -84,7 +86,6 @@ def unpack(
         folder: Folder to make.
         limit_bytes: Most bytes in all.
         limit_members: Most files, folders and links.
-        limit_ratio: Most unpacked bytes per byte of the archive.
 
     Raises:
         ArchiveError: The archive is broken or cut short, is larger than the limits, or holds a path
@@ -92,7 +93,7 @@ def unpack(
         FetchError: The disk is full.
     """
     parts = [archive] if isinstance(archive, Path) else list(archive)
-    account = _Account(parts, limit_bytes, limit_members, limit_ratio)
+    account = _Account(parts, limit_bytes, limit_members)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
         FileLock(folder.with_name(f".{folder.name}.lock")),
@@ -107,7 +108,7 @@ def unpack(
 def _remove_leftovers(folder: Path) -> None:
     """Delete what a run that was killed had unpacked."""
     for left in folder.parent.iterdir():
-        if left.name.startswith(f".{folder.name}.") and left.suffix == ".partial":
+        if re.fullmatch(rf"\.{re.escape(folder.name)}\.\d+\.partial", left.name):
             remove(left)
 
 
@@ -118,8 +119,11 @@ def _write_all(stream: io.BufferedReader, folder: Path, account: _Account) -> No
     ):
         account.enter(member.name)
         name = _inside(member.name, account)
+        links.pop(name, None)  # the last member of a name counts
         if member.kind == "link":
-            links[name] = _inside(member.target, account, "points outside its folder")
+            target = _inside(member.target, account, "points outside its folder")
+            if target != name or not (folder / name).is_file():  # else it is there already
+                links[name] = target
         elif member.kind == "folder":
             (folder / name).mkdir(parents=True, exist_ok=True)
         elif member.kind == "file" and member.opened and name != ".":
@@ -173,16 +177,14 @@ def _copy_links(links: dict[str, str], folder: Path, account: _Account) -> None:
 class _Account:
     """What came out of an archive so far, and how much may."""
 
-    def __init__(
-        self, parts: Sequence[Path], limit_bytes: int, limit_members: int, limit_ratio: float
-    ) -> None:
+    def __init__(self, parts: Sequence[Path], limit_bytes: int, limit_members: int) -> None:
         self.parts, self.name = parts, parts[0].name
         self.at: str | None = None
         for part in parts:
             if not part.is_file():
                 raise ArchiveError("an archive is missing", where=part, fix="download it again")
         packed = sum(part.stat().st_size for part in parts)
-        self.limit_bytes = int(min(limit_bytes, max(RATIO_FROM, limit_ratio * packed)))
+        self.limit_bytes = int(min(limit_bytes, max(RATIO_FROM, RATIO * packed)))
         self.limit_members = limit_members
         self.members = self.bytes = 0
 

@@ -15,16 +15,22 @@ from geolatents.acquire.files import read_record
 from geolatents.acquire.landcover.margin import widened
 from geolatents.errors import LandCoverError
 from geolatents.files import read_json, write_json
-from geolatents.settings.landcover import LandCover
+from geolatents.settings.corine import CorineProduct, CorineService
 
 
 def download_landcover(
-    settings: LandCover, area: str, scenes: Sequence[Path], downloads: Path, output: Path
+    product: CorineProduct,
+    service: CorineService,
+    area: str,
+    scenes: Sequence[Path],
+    downloads: Path,
+    output: Path,
 ) -> None:
     """Download the land cover of an area; pages that are there are not asked for.
 
     Args:
-        settings: Settings of the land cover, of source ``corine``.
+        product: What to download.
+        service: Where, and how patiently.
         area: JSON ``[west, south, east, north]`` in degrees; empty: that of the scenes.
         scenes: Scene records.
         downloads: Folder of downloads.
@@ -35,15 +41,15 @@ def download_landcover(
         LandCoverError: A scene's corners have no longitude and latitude.
     """
     bounds = json.loads(area) if area else scenes_area(scenes)
-    pages = download_corine(shapely.box(*bounds), settings.product, settings.service, downloads)
+    pages = download_corine(shapely.box(*bounds), product, service, downloads)
     write_json(output, {"area": bounds, "pages": [described(page, output) for page in pages]})
 
 
-def combine_landcover(settings: LandCover, record: Path, output: Path) -> None:
+def combine_landcover(product: CorineProduct, record: Path, output: Path) -> None:
     """Combine downloaded pages into one layer; asks no service.
 
     Args:
-        settings: Settings of the land cover, of source ``corine``.
+        product: What was downloaded.
         record: What :func:`download_landcover` wrote.
         output: GeoParquet.
 
@@ -52,7 +58,7 @@ def combine_landcover(settings: LandCover, record: Path, output: Path) -> None:
     """
     values = read_json(record)
     pages = [found_again(page, record) for page in values["pages"]]
-    combine_corine(pages, settings.product, shapely.box(*values["area"]), output)
+    combine_corine(pages, product, shapely.box(*values["area"]), output)
 
 
 def scenes_area(scenes: Sequence[Path]) -> list[float]:

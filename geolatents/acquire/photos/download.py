@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,13 @@ from PIL import Image
 
 from geolatents.acquire.fetch.content import ContentError, image_content
 from geolatents.acquire.fetch.fetcher import Fetched, Fetcher, Item
-from geolatents.acquire.fetch.http import Client, Pace
+from geolatents.acquire.fetch.http import Client
+from geolatents.acquire.fetch.pool import in_pool
+from geolatents.acquire.fetch.service import special_client
 from geolatents.acquire.photos.table import Photo, read_cell
 from geolatents.errors import AccessError, FetchError, StoreError
 from geolatents.files import read_json, remove, write_json
-from geolatents.logs import LOG, progress
+from geolatents.logs import LOG
 from geolatents.paths import recorded_path
 from geolatents.settings.services import Service
 
@@ -72,13 +73,7 @@ def download_photos(
     """
     photos = read_cell(table, cell)
     provider = photos[0].provider if photos else "photos"
-    client = _Images(
-        provider,
-        Pace(service.rate, downloads / ".pace"),
-        timeout=service.timeout,
-        attempts=service.attempts,
-        contact=service.contact,
-    )
+    client = special_client(_Images, service, provider, downloads)
     results = _fetched(photos, Fetcher(downloads, client, service.workers))
     _require_served(cell, results)
     found = [(photo, result) for photo, result in results if isinstance(result, Fetched)]
@@ -188,17 +183,8 @@ def _fetched(photos: Sequence[Photo], fetcher: Fetcher) -> list[tuple[Photo, Fet
         except ContentError:
             return _Missing("no image")
 
-    with ThreadPoolExecutor(fetcher.workers) as pool:
-        running: list[Future[Fetched | _Missing]] = [pool.submit(one, photo) for photo in photos]
-        try:
-            for future in progress(
-                as_completed(running), total=len(running), what="photos", unit="photo"
-            ):
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-        return list(zip(photos, (future.result() for future in running), strict=True))
+    results = in_pool(one, photos, fetcher.workers, "photos", "photo")
+    return list(zip(photos, results, strict=True))
 
 
 def _require_served(cell: str, results: Sequence[tuple[Photo, Fetched | _Missing]]) -> None:

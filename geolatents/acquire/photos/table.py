@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ import shapely
 
 from geolatents.acquire.photos.grid import cell_of
 from geolatents.errors import FetchError
-from geolatents.files import atomic_path, canonical_json, sha256_file, write_json
+from geolatents.files import atomic_path, canonical_json, content_key, sha256_file, write_json
 
 TEXTS = ("provider", "licence", "licence_url", "taken", "author", "owner", "page", "variant", "mime", "url")  # fmt: skip
 NUMBERS = ("width", "height")
@@ -202,5 +201,4 @@ def _photo(row: Mapping[str, Any]) -> Photo:
 
 
 def _digest(photos: Sequence[Photo]) -> str:
-    text = canonical_json([photo.public() for photo in photos])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return content_key([photo.public() for photo in photos])

@@ -29,8 +29,9 @@ import httpx
 import planet  # type: ignore[import-untyped]
 import requests
 
-from geolatents.acquire.fetch.http import Again, Client, Pace, origin, retry_after
+from geolatents.acquire.fetch.http import Again, Client, origin, retry_after
 from geolatents.acquire.fetch.secrets import Key, public_url, redacted, remember
+from geolatents.acquire.fetch.service import special_client
 from geolatents.errors import AccessError, FetchError
 from geolatents.settings.planetscope import PlanetScopeService
 
@@ -125,13 +126,13 @@ def storage_client(service: PlanetScopeService, downloads: Path) -> PlanetClient
 def _client(
     service: PlanetScopeService, downloads: Path, secret_headers: Mapping[str, str]
 ) -> PlanetClient:
-    return PlanetClient(
+    return special_client(
+        PlanetClient,
+        service,
         "Planet",
-        Pace(service.rate, downloads / ".pace"),
+        downloads,
         key=KEY,
         secret_headers=secret_headers,
-        timeout=service.timeout,
-        attempts=service.attempts,
         home=service.url,
     )
 

@@ -6,7 +6,6 @@ Source: Planet, "PlanetScope product specifications".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ import numpy.typing as npt
 import rasterio
 from rasterio.windows import Window
 
+from geolatents.acquire.assembled import scene_profile, scene_tags, strips
 from geolatents.acquire.decoding import DECODE_ERRORS, undecodable
 from geolatents.acquire.planetscope.files import REFLECTANCE, UDM2
 from geolatents.acquire.reader import Dataset, gdal_options, open_image
-from geolatents.acquire.record import ACQUIRED_TAG, LICENCE_TAG
 from geolatents.acquire.scene_list import SceneItem
 from geolatents.errors import SceneError
 from geolatents.files import atomic_path
@@ -35,8 +34,6 @@ CLEAR_INDEX = 1
 """Band of the UDM2 that is 1 where a pixel is clear."""
 
 NODATA = 0
-BLOCK = 512
-"""Pixels; also the rows that are read at a time, which bounds memory."""
 
 
 def assemble(
@@ -60,9 +57,8 @@ def assemble(
         _check_grid(udm2, image)
         with atomic_path(output) as part, rasterio.open(part, "w", **_profile(image)) as target:
             target.descriptions = (*bands, CLEAR)
-            target.update_tags(**_tags(item))
-            for row in range(0, image.height, BLOCK):
-                window = Window(0, row, image.width, min(BLOCK, image.height - row))
+            target.update_tags(**scene_tags(item))
+            for window in strips(image.width, image.height):
                 target.write(_strip(image, udm2, window), window=window)
 
 
@@ -106,20 +102,15 @@ def _corner(image: Dataset) -> str:
 
 
 def _profile(image: Dataset) -> dict[str, Any]:
-    return {
-        "driver": "GTiff", "width": image.width, "height": image.height, "count": image.count + 1,
-        "dtype": "uint16", "crs": image.crs, "transform": image.transform, "nodata": NODATA,
-        "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "interleave": "band",
-        "compress": "deflate", "predictor": 2, "bigtiff": "IF_SAFER", "photometric": "minisblack",
-    }  # fmt: skip
-
-
-def _tags(item: SceneItem) -> dict[str, str]:
-    tags = {LICENCE_TAG: item.licence}
-    if item.acquired is not None:
-        moment = datetime.fromisoformat(item.acquired)
-        tags[ACQUIRED_TAG] = moment.isoformat(timespec="seconds")
-    return tags
+    return scene_profile(
+        width=image.width,
+        height=image.height,
+        count=image.count + 1,
+        dtype="uint16",
+        crs=image.crs,
+        transform=image.transform,
+        nodata=NODATA,
+    )
 
 
 def _strip(image: Dataset, udm2: Dataset, window: Window) -> npt.NDArray[np.uint16]:

@@ -6,7 +6,6 @@ Names are Planet's own ("seen in client code"), so that the folder of a scene ca
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from geolatents.acquire.fetch.content import Content, ContentError, anything, ti
 from geolatents.acquire.fetch.fetcher import Item
 from geolatents.acquire.planetscope.api import ITEM_TYPE
 from geolatents.acquire.scene_list import SceneItem
-from geolatents.files import canonical_json
+from geolatents.files import canonical_json, content_key
 from geolatents.settings.planetscope import PlanetScopeProduct
 
 REFLECTANCE, UDM2, METADATA = "reflectance", "udm2", "metadata"
@@ -97,15 +96,15 @@ def tools(item: SceneItem, product: PlanetScopeProduct) -> list[dict[str, Any]]:
     return chain
 
 
-def content_key(item: SceneItem, product: PlanetScopeProduct) -> str:
+def scene_key(item: SceneItem, product: PlanetScopeProduct) -> str:
     """Key of everything that determines the files of a scene; also names its order."""
     wanted = {"item": item.scene, "bands": product.bands, "tools": tools(item, product)}
-    return hashlib.sha256(canonical_json(wanted).encode()).hexdigest()[:16]
+    return content_key(wanted)
 
 
 def folder(item: SceneItem, product: PlanetScopeProduct) -> str:
     """Folder of a scene below the downloads folder."""
-    return f"{PROVIDER}/{content_key(item, product)}"
+    return f"{PROVIDER}/{scene_key(item, product)}"
 
 
 def base_items(item: SceneItem, product: PlanetScopeProduct) -> dict[str, Item]:

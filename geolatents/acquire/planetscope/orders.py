@@ -27,9 +27,9 @@ from geolatents.acquire.planetscope.files import (
     Kind,
     addressed,
     base_items,
-    content_key,
     folder,
     kinds,
+    scene_key,
     tools,
 )
 from geolatents.acquire.scene_list import SceneItem
@@ -109,7 +109,7 @@ def _kept(file: Path) -> str | None:
 
 
 def _found_or_created(api: Api, item: SceneItem, product: PlanetScopeProduct) -> str:
-    name = f"geolatents-{content_key(item, product)}"
+    name = f"geolatents-{scene_key(item, product)}"
     bundle = {
         "item_ids": [item.scene],
         "item_type": ITEM_TYPE,

@@ -5,13 +5,11 @@ Source: https://docs.planet.com/develop/apis/data/item-search/.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import shapely
 from planet import data_filter  # type: ignore[import-untyped]
 from shapely.geometry.base import BaseGeometry
@@ -20,6 +18,7 @@ from geolatents.acquire.area import read_area
 from geolatents.acquire.planetscope.api import ITEM_TYPE, Api, connect
 from geolatents.acquire.scene_list import SceneItem
 from geolatents.errors import ConfigError, FetchError
+from geolatents.geometry import DECIMALS, degrees_geojson, only_polygons
 from geolatents.settings.planetscope import (
     LICENCE,
     PlanetScopeImagery,
@@ -35,9 +34,6 @@ KEPT = (
 
 MOST_VERTICES = 1500
 """Of a polygon that is sent; Planet refuses more."""
-
-DECIMALS = 7
-"""Of degrees, about 1 cm; equal areas so give equal orders."""
 
 
 def search(imagery: PlanetScopeImagery, data: Path, downloads: Path) -> list[SceneItem]:
@@ -69,7 +65,7 @@ def _filter(search: PlanetScopeSearch, product: PlanetScopeProduct, area: BaseGe
     # Without a time zone: the SDK then writes the Z of Planet's own examples.
     start, after = (datetime.combine(day, time()) for day in (first, last + timedelta(days=1)))
     filters = [
-        data_filter.geometry_filter(_geojson(simple)),
+        data_filter.geometry_filter(degrees_geojson(simple)),
         data_filter.date_range_filter("acquired", gte=start, lt=after),
         data_filter.range_filter("cloud_cover", lte=search.cloud_cover),
         data_filter.string_in_filter("instrument", list(search.instruments)),
@@ -134,29 +130,18 @@ def _scene_item(
     return SceneItem(
         scene=feature["id"],
         # What a download will show: land cover is asked for this.
-        geometry=_geojson(within if product.clip else footprint),
+        geometry=degrees_geojson(within if product.clip else footprint),
         acquired=properties["acquired"],
         licence=LICENCE,
         properties={
             **{name: properties[name] for name in KEPT if name in properties},
-            "clip": _geojson(clip),
-            "footprint": _geojson(footprint),
+            "clip": degrees_geojson(clip),
+            "footprint": degrees_geojson(footprint),
         },
     )
 
 
 def _polygons(shape: BaseGeometry) -> BaseGeometry | None:
-    """The polygons of a shape on a fixed grid, in a fixed order, without lines and points where outlines touch."""
-    parts = shapely.get_parts(shapely.set_precision(shape, 10.0**-DECIMALS))
-    polygons = [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
-    if not polygons:
-        return None
-    joined = polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons)
-    return shapely.orient_polygons(shapely.normalize(joined))
-
-
-def _geojson(shape: BaseGeometry) -> dict[str, Any]:
-    """GeoJSON with as many decimals as count."""
-    rounded = shapely.transform(shape, lambda positions: np.round(positions, DECIMALS))
-    geometry: dict[str, Any] = json.loads(shapely.to_geojson(rounded))
-    return geometry
+    """The polygons of a shape on a fixed grid, in a fixed order: equal areas give equal orders."""
+    found = only_polygons(shapely.set_precision(shape, 10.0**-DECIMALS))
+    return None if found is None else shapely.orient_polygons(shapely.normalize(found))

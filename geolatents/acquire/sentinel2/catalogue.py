@@ -27,7 +27,7 @@ from geolatents.acquire.fetch.http import Again, Client
 from geolatents.acquire.files import scene_name
 from geolatents.acquire.scene_list import SceneItem
 from geolatents.errors import FetchError
-from geolatents.geometry import reproject
+from geolatents.geometry import degrees_geojson, only_polygons, reproject
 from geolatents.logs import LOG
 from geolatents.settings.sentinel2 import LICENCE, Sentinel2Search, Sentinel2Service
 
@@ -48,6 +48,9 @@ BANDS = {
 }
 """ESA's name and metres per pixel of each band; Earth Search names its files by the first, others by the second."""
 
+SCL = "scl"
+"""Role of the scene classification; in an assembled file the band is called `SCL`."""
+
 PAGE = 100
 """Items per request: larger pages fail at Earth Search's gateway."""
 
@@ -58,9 +61,6 @@ SNAP = 60.0
 """Metres: windows begin and end at pixels of every resolution."""
 
 DEGREES = pyproj.CRS.from_epsg(4326)
-
-DECIMALS = 7
-"""Of degrees, about 1 cm."""
 
 NOT_STAC = (
     STACError,
@@ -148,7 +148,7 @@ def found_features(
         items = catalogue.search(
             method="POST",
             collections=[service.collection],
-            intersects=geojson(simple),
+            intersects=degrees_geojson(simple),
             datetime=f"{first}T00:00:00Z/{last}T23:59:59.999Z",
             query={"eo:cloud_cover": {"lte": 100 * search.cloud_cover}},
             limit=PAGE,
@@ -178,7 +178,10 @@ def scene_items(
     left_out = 0
     for feature in features:
         item = _scene_item(feature, service, area)
-        if item is None or (item.properties.get("eo:cloud_cover") or 0.0) > 100 * search.cloud_cover:
+        if (
+            item is None
+            or (item.properties.get("eo:cloud_cover") or 0.0) > 100 * search.cloud_cover
+        ):
             continue  # not every catalogue heeds the query
         if item.properties["cover"] < search.min_cover:
             left_out += 1
@@ -231,12 +234,12 @@ def _scene_item(
         return None
     footprint = shapely.make_valid(shapely.geometry.shape(feature["geometry"]))
     clip = _clip(area, crs, granule)
-    covered = None if clip is None else _polygons(clip.outline & footprint)
+    covered = None if clip is None else only_polygons(clip.outline & footprint)
     if clip is None or covered is None or not shapely.intersects(area, footprint):
         return None
     return SceneItem(
         scene=scene_name(Path(f"{feature['id']}.tif")),
-        geometry=geojson(covered),
+        geometry=degrees_geojson(covered),
         acquired=properties["datetime"],
         licence=f"{LICENCE} {properties['datetime'][:4]}",
         properties={
@@ -302,7 +305,7 @@ def _clip(area: BaseGeometry, crs: str, granule: tuple[float, float, float, floa
     """The part of a granule within the bounds of an area, snapped outward to the 60 m grid."""
     utm = pyproj.CRS.from_user_input(crs)
     within = area & _reprojected(shapely.box(*granule), utm, DEGREES, 1e-6)
-    if _polygons(within) is None:
+    if only_polygons(within) is None:
         return None
     left, bottom, right, top = granule
     low_x, low_y, high_x, high_y = _reprojected(within, DEGREES, utm, 0.01).bounds
@@ -321,21 +324,3 @@ def _reprojected(
 ) -> BaseGeometry:
     moved: BaseGeometry = reproject(np.array([shape], dtype=object), source, target, tolerance)[0]
     return moved
-
-
-def _polygons(shape: BaseGeometry) -> BaseGeometry | None:
-    """The polygons of a shape, without the lines and points where outlines touch."""
-    parts = [part for part in _leaves(shape) if part.geom_type == "Polygon" and part.area > 0]
-    return shapely.union_all(parts) if parts else None
-
-
-def _leaves(shape: BaseGeometry) -> Iterator[BaseGeometry]:
-    for part in shapely.get_parts(shape):
-        yield from _leaves(part) if hasattr(part, "geoms") else (part,)
-
-
-def geojson(shape: BaseGeometry) -> dict[str, Any]:
-    """GeoJSON with as many decimals as count."""
-    rounded = shapely.transform(shape, lambda positions: np.round(positions, DECIMALS))
-    geometry: dict[str, Any] = json.loads(shapely.to_geojson(rounded))
-    return geometry

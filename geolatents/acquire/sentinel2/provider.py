@@ -2,52 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import rasterio
-from affine import Affine
-from rasterio.enums import Resampling
-from rasterio.windows import Window
 
 from geolatents.acquire.area import read_area
-from geolatents.acquire.decoding import DECODE_ERRORS, undecodable
 from geolatents.acquire.fetch.content import tiff_content
 from geolatents.acquire.fetch.fetcher import Fetched, Fetcher, Item
-from geolatents.acquire.fetch.http import Client, Pace
-from geolatents.acquire.reader import Dataset, gdal_options, open_image
-from geolatents.acquire.record import ACQUIRED_TAG, LICENCE_TAG
+from geolatents.acquire.fetch.http import Client
+from geolatents.acquire.fetch.pool import in_pool
+from geolatents.acquire.fetch.service import client_of
 from geolatents.acquire.scene_list import SceneItem
-from geolatents.acquire.sentinel2.catalogue import BANDS, found_features, scene_items
-from geolatents.acquire.sentinel2.offset import Decision, decide_offset
+from geolatents.acquire.sentinel2.assemble import assemble
+from geolatents.acquire.sentinel2.catalogue import BANDS, SCL, found_features, scene_items
 from geolatents.acquire.sentinel2.read import Extent, Tokens, read_window
 from geolatents.errors import FetchError
-from geolatents.files import atomic_path, canonical_json
-from geolatents.logs import LOG, progress
+from geolatents.files import content_key
+from geolatents.logs import LOG
 from geolatents.settings.sentinel2 import (
-    UNCLASSIFIED,
     Sentinel2Imagery,
     Sentinel2Product,
     Sentinel2Service,
 )
 
-Pixels = npt.NDArray[Any]
-
-SCL = "scl"
-"""Role of the scene classification; the band is called `SCL`."""
+__all__ = ["assemble", "download", "planned", "search"]
 
 BYTES_PER_PIXEL = {SCL: 0.1}
 """Of compressed blocks, for the preview; 1.5 of other bands."""
-
-STRIP = 512
-"""Rows that are written at a time, the height of a block."""
-
 
 # ---- search
 
@@ -76,12 +55,7 @@ def search(imagery: Sentinel2Imagery, data: Path, downloads: Path) -> list[Scene
 
 
 def _client(service: Sentinel2Service, downloads: Path) -> Client:
-    return Client(
-        "Sentinel-2",
-        Pace(service.rate, downloads / ".pace"),
-        timeout=service.timeout,
-        attempts=service.attempts,
-    )
+    return client_of(service, "Sentinel-2", downloads)
 
 
 # ---- download
@@ -125,15 +99,18 @@ def download(
         return fetcher.make(
             file,
             lambda part: read_window(
-                file.url, _extent(item), item.properties["crs"], part, client, tokens
+                file.url,
+                _extent(item),
+                item.properties["crs"],
+                part,
+                client,
+                tokens,
+                service.contact,
             ),
         )
 
-    with ThreadPoolExecutor(service.workers) as pool:
-        fetched = progress(
-            pool.map(fetch, files.values()), total=len(files), what=item.scene, unit="band"
-        )
-        return {name: file.path for name, file in zip(files, fetched, strict=True)}
+    fetched = in_pool(fetch, list(files.values()), service.workers, item.scene, "band")
+    return {name: file.path for name, file in zip(files, fetched, strict=True)}
 
 
 def _planned(item: SceneItem, product: Sentinel2Product) -> dict[str, Item]:
@@ -175,99 +152,9 @@ def _key(item: SceneItem) -> str:
     The catalogue's words on the offset are part of it: files were replaced in place when it was applied.
     """
     parts = ("catalogue", "collection", "id", "baseline", "offset_applied", "crs", "extent")
-    text = canonical_json({part: item.properties[part] for part in parts})
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return content_key({part: item.properties[part] for part in parts})
 
 
 def _extent(item: SceneItem) -> Extent:
     left, bottom, right, top = item.properties["extent"]
     return (left, bottom, right, top)
-
-
-# ---- assemble
-
-
-def assemble(
-    item: SceneItem, files: Mapping[str, Path], product: Sentinel2Product, output: Path
-) -> None:
-    """Write the bands and the scene classification on one grid as one GeoTIFF.
-
-    Reflectance is value / 10000, whatever the processing baseline. What the offset makes of dark pixels is
-    cut at 1, since 0 is no data.
-
-    Args:
-        item: The scene.
-        files: As :func:`download` gives them.
-        product: What was fetched.
-        output: GeoTIFF, uint16, with the bands by name and last ``SCL``.
-
-    Raises:
-        SceneError: A file is damaged, or nothing says whether the values have an offset.
-    """
-    decision = decide_offset(item, files, product.offset)
-    say = LOG.warning if decision.contradicts else LOG.info
-    say("%s: %d is added to its values: %s", item.scene, decision.offset, decision.reason)
-    with ExitStack() as stack:
-        stack.enter_context(gdal_options())
-        sources = {name: stack.enter_context(open_image(file)) for name, file in files.items()}
-        part = stack.enter_context(atomic_path(output))
-        target = stack.enter_context(rasterio.open(part, "w", **_profile(item, product)))
-        target.descriptions = (*product.bands, "SCL")
-        target.update_tags(**_tags(item, decision))
-        for row in range(0, target.height, STRIP):
-            window = Window(0, row, target.width, min(STRIP, target.height - row))
-            target.write(_strip(sources, product, decision.offset, window), window=window)
-
-
-def _profile(item: SceneItem, product: Sentinel2Product) -> dict[str, Any]:
-    left, bottom, right, top = _extent(item)
-    size = product.resolution
-    return {
-        "driver": "GTiff", "count": len(product.bands) + 1, "dtype": "uint16", "nodata": 0,
-        "width": round((right - left) / size), "height": round((top - bottom) / size),
-        "crs": item.properties["crs"], "transform": Affine(size, 0, left, 0, -size, top),
-        "tiled": True, "blockxsize": STRIP, "blockysize": STRIP, "bigtiff": "IF_SAFER",
-        "compress": "deflate", "predictor": 2, "num_threads": 1, "photometric": "MINISBLACK",
-    }  # fmt: skip
-
-
-def _tags(item: SceneItem, decision: Decision) -> dict[str, str]:
-    return {
-        ACQUIRED_TAG: str(item.acquired)[:10],
-        LICENCE_TAG: item.licence,
-        "OFFSET": str(decision.offset),
-        "OFFSET_REASON": decision.reason,
-    }
-
-
-def _strip(
-    sources: Mapping[str, Dataset], product: Sentinel2Product, offset: int, window: Window
-) -> Pixels:
-    """Rows of all bands and the classification, (band, y, x) uint16."""
-    strip = np.zeros((len(product.bands) + 1, window.height, window.width), dtype=np.uint16)
-    for pixels, name in zip(strip, product.bands, strict=False):
-        values = _resampled(sources[name], product.resolution, window).astype(np.int32)
-        limits = np.iinfo(np.uint16)
-        pixels[:] = np.where(values == 0, 0, np.clip(values + offset, 1, limits.max))
-    if SCL in sources:
-        strip[-1] = _resampled(sources[SCL], product.resolution, window, classes=True)
-    else:
-        strip[-1] = np.where((strip[:-1] > 0).all(axis=0), UNCLASSIFIED, 0)
-    return strip
-
-
-def _resampled(source: Dataset, size: float, window: Window, classes: bool = False) -> Pixels:
-    """A window of the output read from a band of another resolution; GDAL looks beyond it where it must."""
-    own = source.res[0]
-    scale = size / own
-    there = Window(0, window.row_off * scale, source.width, window.height * scale)
-    if own > size:
-        how = Resampling.nearest if classes else Resampling.bilinear
-    else:
-        how = Resampling.mode if classes else Resampling.average
-    try:
-        return np.asarray(
-            source.read(1, window=there, out_shape=(window.height, window.width), resampling=how)
-        )
-    except DECODE_ERRORS as error:
-        raise undecodable(source.name, error) from None

@@ -19,6 +19,7 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
+from geolatents.acquire.assembled import scene_profile, strips
 from geolatents.acquire.decoding import DECODE_ERRORS
 from geolatents.acquire.fetch.http import CONNECT_TIMEOUT, TRANSIENT, Again, Client, user_agent
 from geolatents.acquire.fetch.secrets import public_url, redacted, remember
@@ -32,8 +33,6 @@ MARGIN = timedelta(seconds=60)
 """Tokens are renewed this long before they expire (Planetary Computer SDK)."""
 
 REFUSED = frozenset({401, 403})
-
-BLOCK = 512
 
 RETRY_DELAY = 0.5
 """Seconds before GDAL asks again for a part; doubled each time."""
@@ -87,7 +86,13 @@ def _is_token(answer: Any) -> None:
 
 
 def read_window(
-    href: str, extent: Extent, crs: str, part: Path, client: Client, tokens: Tokens | None
+    href: str,
+    extent: Extent,
+    crs: str,
+    part: Path,
+    client: Client,
+    tokens: Tokens | None,
+    contact: str | None = None,
 ) -> None:
     """Copy a window of a one-band file on a server into a tiled GeoTIFF.
 
@@ -100,6 +105,7 @@ def read_window(
         part: GeoTIFF to write.
         client: Client of the server; its timeout and attempts hold for GDAL too.
         tokens: Where tokens come from, if the server wants one.
+        contact: Mail address or page of the user, which GDAL names to the server too.
 
     Raises:
         AccessError: The server refuses access.
@@ -119,7 +125,7 @@ def read_window(
         _hide_addresses_in_logs()
         try:
             with (
-                rasterio.Env(**_options(client)),
+                rasterio.Env(**_options(client, contact)),
                 rasterio.open(f"/vsicurl/{address}", driver="GTiff") as source,
             ):
                 _copy(source, _window(source, extent, crs, href), part)
@@ -153,7 +159,7 @@ def _opens(client: Client, address: str, accepted: frozenset[int]) -> bool:
     return True
 
 
-def _options(client: Client) -> dict[str, Any]:
+def _options(client: Client, contact: str | None) -> dict[str, Any]:
     return {
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # neither list the folder nor look for sidecars
         "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # a failed attempt leaves nothing for the next one
@@ -167,7 +173,7 @@ def _options(client: Client) -> dict[str, Any]:
         "GDAL_HTTP_CONNECTTIMEOUT": math.ceil(CONNECT_TIMEOUT),
         "GDAL_HTTP_LOW_SPEED_TIME": math.ceil(client.timeout),  # seconds below 1 byte per second
         "GDAL_HTTP_NETRC": "NO",
-        "GDAL_HTTP_USERAGENT": user_agent(),
+        "GDAL_HTTP_USERAGENT": user_agent(contact),
     }
 
 
@@ -193,24 +199,24 @@ def _window(source: Dataset, extent: Extent, crs: str, href: str) -> Window:
 
 
 def _copy(source: Dataset, window: Window, part: Path) -> None:
-    profile: Mapping[str, Any] = {
-        "driver": "GTiff", "count": 1, "dtype": source.dtypes[0], "nodata": source.nodata,
-        "width": window.width, "height": window.height, "crs": source.crs,
-        "transform": source.transform @ Affine.translation(window.col_off, window.row_off),
-        "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "bigtiff": "IF_SAFER",
-        "compress": "deflate", "predictor": 2, "num_threads": 1,
-    }  # fmt: skip
+    profile = scene_profile(
+        width=window.width,
+        height=window.height,
+        count=1,
+        dtype=source.dtypes[0],
+        crs=source.crs,
+        transform=source.transform @ Affine.translation(window.col_off, window.row_off),
+        nodata=source.nodata,
+    )
     with _writable(part, profile) as target:
-        for row in range(
-            0, window.height, BLOCK
-        ):  # each block is written once, whatever the file's
-            rows = min(BLOCK, window.height - row)
-            there = Window(window.col_off, window.row_off + row, window.width, rows)
+        for strip in strips(window.width, window.height):
+            row = window.row_off + strip.row_off
+            there = Window(window.col_off, row, strip.width, strip.height)
             try:
                 pixels = source.read(1, window=there)
             except DECODE_ERRORS as error:
                 raise Again(f"GDAL cannot read the window: {_said(error)}") from None
-            target.write(pixels, 1, window=Window(0, row, window.width, rows))
+            target.write(pixels, 1, window=strip)
 
 
 @contextmanager

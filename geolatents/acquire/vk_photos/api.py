@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geolatents.acquire.fetch.http import Again, Client, Pace
+from geolatents.acquire.fetch.http import Again
 from geolatents.acquire.fetch.secrets import Key, redacted
+from geolatents.acquire.fetch.service import client_of
 from geolatents.errors import AccessError, FetchError
 from geolatents.settings.vk_photos import VkService
 
@@ -81,14 +82,13 @@ class VkApi:
     def __init__(self, service: VkService, downloads: Path, most: int) -> None:
         self.service, self.most, self.requests = service, most, 0
         self._url = service.url.rstrip("/") + "/method/photos.search"
-        self._client = Client(
+        self._client = client_of(
+            service,
             "VK",
-            Pace(service.rate, downloads / ".pace"),
+            downloads,
             key=KEY,
             secret_headers={"Authorization": f"Bearer {KEY.find(service.url)}"},
             home=service.url,
-            timeout=service.timeout,
-            attempts=service.attempts,
         )
 
     def search(self, circle: Circle, start: int, end: int, offset: int) -> Answer:

@@ -6,7 +6,6 @@ Fields: ``photos_photo`` and ``photos_photo_sizes`` of https://github.com/VKCOM/
 from __future__ import annotations
 
 import calendar
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from geolatents.acquire.photos.privacy import Pseudonyms
 from geolatents.acquire.photos.table import Photo, utc_text
 from geolatents.errors import ConfigError
-from geolatents.files import canonical_json
+from geolatents.files import content_key
 from geolatents.settings.vk_photos import VkSearch
 
 PROVIDER = "vk_photos"
@@ -58,7 +57,7 @@ class Reader:
             mode="json", exclude={"area", "exclude", "per_owner", "cell_km", "most_requests"}
         )
         parts = [search, self.area.wkb_hex, sorted(self.excluded), self.names.salt_name()]
-        return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:16]
+        return content_key(parts)
 
     def photos(self, items: list[dict[str, Any]]) -> list[Photo]:
         """Photos of objects that have a place, a time and an image, and are wanted."""
