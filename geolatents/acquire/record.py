@@ -53,7 +53,7 @@ def build_record(
     """
     settings = imagery if isinstance(imagery, ImageFiles) else None
     names, is_image = _band_names(file, source, settings)
-    mask = _mask(file, source, names, settings.mask, output) if settings and settings.mask else None
+    mask = _mask(file, names, settings.mask, output) if settings and settings.mask else None
     in_file = mask is not None and mask.file is None
     mask_band = mask.band_index if mask is not None and in_file else None
     wanted = settings.use_bands if settings else None
@@ -145,9 +145,7 @@ def _band_index(name: str, names: Sequence[str], where: Path, key: str) -> int:
     )
 
 
-def _mask(
-    file: Path, source: Dataset, names: Sequence[str], mask: ValidityMask, output: Path
-) -> MaskRecord:
+def _mask(file: Path, names: Sequence[str], mask: ValidityMask, output: Path) -> MaskRecord:
     if mask.kind == "alpha":
         return MaskRecord(kind="alpha")
     usable = sorted(mask.usable) if mask.usable is not None else USABLE_DEFAULTS[mask.kind]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
-from geolatents.settings.base import section_values
 from geolatents.settings.dls_orthophotos import DlsOrthophotosImagery
 from geolatents.settings.files import FilesImagery
 from geolatents.settings.images import ImageFolder
@@ -26,9 +25,3 @@ Imagery = Annotated[
     | Sentinel2Imagery,
     Field(discriminator="provider"),
 ]
-
-
-def parse_imagery(text: str) -> Imagery:
-    """An imagery section of any provider from its canonical JSON."""
-    adapter: TypeAdapter[Imagery] = TypeAdapter(Imagery)
-    return adapter.validate_python(section_values(text))

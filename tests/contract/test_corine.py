@@ -383,7 +383,7 @@ def test_lasting_troubles_leave_no_broken_page(tmp_path, answer):
 def test_service_that_wants_a_token(tmp_path, answer):
     with ArcgisFeatures(COUNTRY).running() as service:
         service.fault(service.query_path, answer, times=100)
-        with pytest.raises(AccessError, match=r"49[89] .*oken") as caught:
+        with pytest.raises(AccessError, match=r"error 49[89]: .*oken") as caught:
             downloaded(service, tmp_path)
         assert len(service.calls_to(service.query_path)) == 1
     assert "docs/providers/corine.md" in str(caught.value)
@@ -392,7 +392,9 @@ def test_service_that_wants_a_token(tmp_path, answer):
 def test_request_that_the_service_refuses_is_not_repeated(tmp_path):
     with ArcgisFeatures(COUNTRY).running() as service:
         service.fault(service.query_path, bad_query("'geometry' parameter is invalid"), times=100)
-        with pytest.raises(FetchError, match=r"400 Unable to complete operation\.; 'geometry'"):
+        with pytest.raises(
+            FetchError, match=r"error 400: Unable to complete operation\.; 'geometry'"
+        ):
             downloaded(service, tmp_path)
         assert len(service.calls_to(service.query_path)) == 1
 

@@ -722,8 +722,8 @@ def test_a_large_file_may_lose_its_connection_more_often_than_attempts(
 def test_a_dropped_part_is_no_progress_to_reach_again(
     service: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "WORTH", 100_000)
     begun(service, tmp_path)
+    monkeypatch.setattr(transfer, "WORTH", 100_000)
     service.fault(r"/files/.*", cut_after(130_000), times=20)
     other = Item("p/x", service.add("other", BODY[::-1]))
     fetched = fetcher_of(tmp_path, attempts=1).fetch_one(other)

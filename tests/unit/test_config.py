@@ -10,7 +10,6 @@ import yaml
 from geolatents.errors import ConfigError
 from geolatents.settings.base import NO_SECTION
 from geolatents.settings.config import load_config, validate_config
-from geolatents.settings.imagery import parse_imagery
 from geolatents.settings.landcover import parse_landcover
 from geolatents.settings.tiles import TileSettings
 
@@ -185,12 +184,6 @@ def test_canonical_text_is_sorted_without_defaults_and_parses_back() -> None:
     settings = TileSettings(size=(327, 132), min_valid=0.95)
     assert settings.canonical() == '{"schema":1,"size":[327.0,132.0]}'
     assert TileSettings.parse(settings.canonical()) == settings
-
-
-def test_a_section_of_any_kind_parses_back() -> None:
-    config = validate_config(minimal())
-    imagery = config.datasets["demo"].imagery
-    assert parse_imagery(imagery.canonical()) == imagery
 
 
 def test_files_override_key_by_key(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ import pyproj
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from geolatents.acquire.arcgis import ArcgisRefusal, arcgis_refusal
 from geolatents.acquire.fetch.content import Content, ContentError, json_content
 from geolatents.acquire.fetch.fetcher import Item
-from geolatents.acquire.fetch.http import TRANSIENT
 from geolatents.acquire.fetch.secrets import public_url, redacted
 from geolatents.acquire.landcover.codes import looks_like_code_field
 from geolatents.errors import AccessError, FetchError
@@ -168,30 +168,25 @@ class Query:
         """The JSON of a file, which may hold an error although its status was 200."""
         json_content(file)
         answer = json.loads(file.read_bytes())
-        error = answer.get("error") if isinstance(answer, dict) else None
-        if error:
-            raise self._refusal(error if isinstance(error, dict) else {"message": error})
+        refused = arcgis_refusal(answer)
+        if refused is not None:
+            raise self._refusal(refused)
         return answer
 
-    def _refusal(self, error: Mapping[str, Any]) -> FetchError:
-        code = error.get("code")
-        lines = [f"{code} {error.get('message', '')}", *map(str, error.get("details") or [])]
-        found = redacted("; ".join(line for line in lines if line)[:500])
-        if code in {401, 403, 498, 499}:
+    def _refusal(self, refused: ArcgisRefusal) -> FetchError:
+        if refused.access:
             return AccessError(
                 "the CORINE service asks for a token",
                 where=self.where,
-                found=found,
+                found=refused.text,
                 fix="it used to be open to all: check `service.url` and `product.layer`, or take the file "
                 "from land.copernicus.eu (docs/providers/corine.md)",
             )
-        # What is wrong with a request stays wrong; everything else may be a matter of time.
-        final = isinstance(code, int) and 400 <= code < 500 and code not in TRANSIENT
-        return (FetchError if final else ContentError)(
+        return (FetchError if refused.lasting else ContentError)(
             "the CORINE service gives an error for an answer",
             where=self.where,
-            found=found,
-            fix="check `product.layer` and the area" if final else LATER,
+            found=refused.text,
+            fix="check `product.layer` and the area" if refused.lasting else LATER,
         )
 
     def _strange(self, expected: str, answer: Any) -> ContentError:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from owslib.etree import etree  # type: ignore[import-untyped]
 from PIL import Image
 
+from geolatents.acquire.arcgis import arcgis_refusal
 from geolatents.acquire.fetch.content import Content, ContentError, image_content
 from geolatents.acquire.fetch.secrets import redacted
 from geolatents.errors import AccessError, FetchError
@@ -82,26 +82,12 @@ def _xml_refusal(answer: bytes) -> Refusal | None:
 
 
 def _json_refusal(answer: bytes) -> Refusal | None:
-    """``{"error": {"code", "message", "details"}}`` of ArcGIS."""
     try:
         values = json.loads(answer)
     except ValueError:
         return None
-    error = values.get("error")
-    if not isinstance(error, dict):
-        return None
-    code = error.get("code")
-    texts = [error.get("message"), *_listed(error.get("details"))]
-    said = "; ".join(dict.fromkeys(str(text) for text in texts if text)) or "no reason given"
-    return Refusal(
-        redacted(f"error {code}: {said}")[:500],
-        lasting=isinstance(code, int) and code < 500,
-        access=code in {401, 403, 498, 499},
-    )
-
-
-def _listed(details: Any) -> list[Any]:
-    return details if isinstance(details, list) else [details]
+    refused = arcgis_refusal(values)
+    return None if refused is None else Refusal(*refused)
 
 
 def picture(width: int, height: int) -> Content:

@@ -6,16 +6,25 @@ import difflib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pyproj
+from owslib.etree import etree  # type: ignore[import-untyped]
 
+from geolatents.acquire.dls_orthophotos.answers import refusal
 from geolatents.acquire.dls_orthophotos.sheets import Tiles, Windows
-from geolatents.errors import ConfigError
+from geolatents.errors import ConfigError, FetchError
 from geolatents.geometry import Box
 from geolatents.settings.dls_orthophotos import DlsOrthophotosSearch, Format
 
 DEFAULT_LIMIT = 2048
 """Pixels of a request where the service states no limit, which does not mean that it has none."""
+
+
+MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg"}
+
+MALFORMED = (etree.ParseError, AttributeError, KeyError, TypeError, ValueError, IndexError)
+"""What OWSLib raises for capabilities that are none."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,27 @@ def require(what: str, key: str, wanted: str, offered: Iterable[str]) -> None:
         found=wanted,
         fix=f"correct `search.{key}`, or `search.source` if this is another service",
     )
+
+
+def parsed(url: str, answer: bytes, parse: Any) -> Any:
+    """Capabilities as OWSLib reads them.
+
+    Raises:
+        FetchError: The answer is a refusal, or no capabilities.
+    """
+    refused = refusal(answer)
+    if refused is not None:
+        raise refused.error(url)
+    try:
+        return parse()
+    except MALFORMED as error:
+        raise FetchError(
+            "the service gives no capabilities that can be read",
+            where=url,
+            expected="a document of WMS or WMTS, in the version that was asked for",
+            found=f"{type(error).__name__}: {error}",
+            fix="correct `search.source`, `search.protocol` or `search.version`",
+        ) from None
 
 
 def north_first(crs: str) -> bool:

@@ -98,8 +98,7 @@ def search(imagery: DlsOrthophotosImagery, data: Path, downloads: Path) -> list[
         if requests is None:  # no tile of the service lies there
             continue
         sheet = Sheet(
-            name=prefix, protocol=wanted.protocol, source=wanted.source, title=offer.title,
-            crs=wanted.crs, resolution=wanted.resolution, bbox=bbox, size=wanted.sheet,
+            name=prefix, source=wanted.source, crs=wanted.crs, resolution=wanted.resolution, bbox=bbox, size=wanted.sheet,
             format=offer.format, requests=requests,
         )  # fmt: skip
         items.append(

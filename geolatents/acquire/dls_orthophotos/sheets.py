@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from geolatents.errors import ConfigError
 from geolatents.geometry import Box
 from geolatents.settings.base import Section
-from geolatents.settings.dls_orthophotos import Format, Protocol
+from geolatents.settings.dls_orthophotos import Format
 
 MOST_SHEETS = 200_000
 """Sheets of one search; more than that is a mistyped resolution or area."""
@@ -58,9 +58,7 @@ class Sheet(Section):
     """One sheet with all that its requests need: the properties of its entry in the list of scenes."""
 
     name: str = Field(description="Name of the orthophotos.")
-    protocol: Protocol = Field(description="Protocol of the service.")
     source: str = Field(description="Path of the service below its root.")
-    title: str = Field(description="What the service calls the layer.")
     crs: str = Field(description="CRS of the sheet.")
     resolution: float = Field(description="Pixel size in units of the CRS.")
     bbox: Box = Field(description="Left, bottom, right, top in the CRS.")

@@ -7,18 +7,18 @@ from typing import Any
 from owslib.etree import etree  # type: ignore[import-untyped]
 from owslib.wms import WebMapService  # type: ignore[import-untyped]
 
-from geolatents.acquire.dls_orthophotos.answers import refusal
-from geolatents.acquire.dls_orthophotos.offers import Offer, limits, north_first, require
+from geolatents.acquire.dls_orthophotos.offers import (
+    MEDIA_TYPES,
+    Offer,
+    limits,
+    north_first,
+    parsed,
+    require,
+)
 from geolatents.acquire.dls_orthophotos.requests import below, split_source, whole
 from geolatents.acquire.dls_orthophotos.sheets import Windows
 from geolatents.acquire.fetch.http import Client
-from geolatents.errors import FetchError
 from geolatents.settings.dls_orthophotos import DlsOrthophotosSearch
-
-MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg"}
-
-MALFORMED = (etree.ParseError, AttributeError, KeyError, TypeError, ValueError, IndexError)
-"""What OWSLib raises for capabilities that are none."""
 
 
 def wms_offer(client: Client, search: DlsOrthophotosSearch, root: str) -> Offer:
@@ -71,27 +71,6 @@ def wms_offer(client: Client, search: DlsOrthophotosSearch, root: str) -> Offer:
     )
     title, extent = layers[0].title or names[0], layers[0].boundingBoxWGS84
     return Offer(title, extent, search.format, lambda _bbox: windows)
-
-
-def parsed(url: str, answer: bytes, parse: Any) -> Any:
-    """Capabilities as OWSLib reads them.
-
-    Raises:
-        FetchError: The answer is a refusal, or no capabilities.
-    """
-    refused = refusal(answer)
-    if refused is not None:
-        raise refused.error(url)
-    try:
-        return parse()
-    except MALFORMED as error:
-        raise FetchError(
-            "the service gives no capabilities that can be read",
-            where=url,
-            expected="a document of WMS or WMTS, in the version that was asked for",
-            found=f"{type(error).__name__}: {error}",
-            fix="correct `search.source`, `search.protocol` or `search.version`",
-        ) from None
 
 
 def _address(operation: Any, root: str, path: str) -> tuple[str, dict[str, str]]:

@@ -10,7 +10,14 @@ import pyproj
 from owslib.crs import Crs  # type: ignore[import-untyped]
 from owslib.wmts import WebMapTileService  # type: ignore[import-untyped]
 
-from geolatents.acquire.dls_orthophotos.offers import Offer, degrees, north_first, require
+from geolatents.acquire.dls_orthophotos.offers import (
+    MEDIA_TYPES,
+    Offer,
+    degrees,
+    north_first,
+    parsed,
+    require,
+)
 from geolatents.acquire.dls_orthophotos.requests import (
     Matrix,
     below,
@@ -19,7 +26,6 @@ from geolatents.acquire.dls_orthophotos.requests import (
     whole,
 )
 from geolatents.acquire.dls_orthophotos.sheets import Tiles
-from geolatents.acquire.dls_orthophotos.wms import MEDIA_TYPES, parsed
 from geolatents.acquire.fetch.http import Client
 from geolatents.errors import ConfigError
 from geolatents.geometry import Box

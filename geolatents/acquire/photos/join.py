@@ -67,9 +67,9 @@ def join_photos(
             found=f"{len(photos)} photos, {len(maps)} maps",
             fix="search again, or look at `missing` in the records of the downloads",
         )
-    rows = [{"id": name, **_photo_columns(*photos[name])} for name in kept]
+    rows = [{"id": name, **_photo_columns(photos[name][0])} for name in kept]
     if map_records:
-        rows = [row | _map_columns(row["id"], *maps[row["id"]]) for row in rows]
+        rows = [row | _map_columns(row["id"], maps[row["id"]][0]) for row in rows]
     _gather(photos_folder, {row["photo"]: photos[row["id"]] for row in rows})
     if maps_folder is not None:
         _gather(maps_folder, {row["map"]: maps[row["id"]] for row in rows if map_records})
@@ -92,7 +92,7 @@ def _entries(records: Sequence[Path], kind: str) -> dict[str, _Located]:
     }
 
 
-def _photo_columns(entry: Mapping[str, Any], _record: Path) -> dict[str, Any]:
+def _photo_columns(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "photo": entry["id"] + Path(entry["path"]).suffix,
         "photo_sha256": entry["sha256"],
@@ -101,7 +101,7 @@ def _photo_columns(entry: Mapping[str, Any], _record: Path) -> dict[str, Any]:
     }
 
 
-def _map_columns(name: str, entry: Mapping[str, Any], _record: Path) -> dict[str, Any]:
+def _map_columns(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     pixel = entry["metres_per_pixel"]
     return {
         "map": name + Path(entry["path"]).suffix,

@@ -1,4 +1,4 @@
-"""What a running search of VK has found so far, so that a killed one goes on where it was."""
+"""What a running search for photos has found so far, so that a killed one goes on where it was."""
 
 from __future__ import annotations
 

@@ -18,26 +18,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import planet  # type: ignore[import-untyped]
 import requests
+from planet import exceptions
 
 from geolatents.acquire.fetch.http import Again, Client, origin, retry_after
 from geolatents.acquire.fetch.secrets import Key, public_url, redacted, remember
 from geolatents.acquire.fetch.service import special_client
 from geolatents.errors import AccessError, FetchError
+from geolatents.logs import LOG
 from geolatents.settings.planetscope import PlanetScopeService
 
 KEY = Key("Planet", "PL_API_KEY", "at https://www.planet.com/account")
 
 ITEM_TYPE = "PSScene"
+
+T = TypeVar("T")
 
 QUOTA = "download quota"
 """Word in the body of a 429 that means an exhausted contract, not haste."""
@@ -158,6 +163,46 @@ def signed(location: str) -> str:
         if len(value) >= TOKEN_LENGTH:
             remember(value)
     return location
+
+
+def waited(
+    wait: Callable[..., T],
+    subject: Any,
+    service: PlanetScopeService,
+    *,
+    where: str,
+    problem: str,
+    expected: str,
+    going_on: str,
+) -> T:
+    """What one of the SDK's waiting methods gives, as often asked as the time limit allows.
+
+    Args:
+        wait: The method.
+        subject: What it waits for.
+        service: How often to ask, and for how long.
+        where: Its name, for messages.
+        problem: What is wrong when the time is up.
+        expected: What should have been there.
+        going_on: What the next run finds.
+
+    Raises:
+        FetchError: The time is up.
+    """
+    try:
+        return wait(
+            subject,
+            delay=service.poll_interval,
+            max_attempts=math.ceil(service.time_limit / service.poll_interval),
+            callback=lambda state: LOG.info("%s is %s", where, state),
+        )
+    except exceptions.ClientError:
+        raise FetchError(
+            problem,
+            where=where,
+            expected=f"{expected} within {service.time_limit:g} s",
+            fix=f"run again later: {going_on}; or raise `service.time_limit`",
+        ) from None
 
 
 class _Session(planet.Session):  # type: ignore[misc]

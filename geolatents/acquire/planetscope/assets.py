@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from planet import exceptions  # type: ignore[import-untyped]
-
 from geolatents.acquire.fetch.fetcher import Item
-from geolatents.acquire.planetscope.api import ITEM_TYPE, KEY, Api, signed
+from geolatents.acquire.planetscope.api import ITEM_TYPE, KEY, Api, signed, waited
 from geolatents.acquire.planetscope.files import Kind, addressed, base_items, kinds
 from geolatents.acquire.scene_list import SceneItem
 from geolatents.errors import AccessError, FetchError
-from geolatents.logs import LOG
 from geolatents.settings.planetscope import PlanetScopeProduct, PlanetScopeService
 
 Asset = dict[str, Any]
@@ -62,21 +58,15 @@ def _permitted(offered: dict[str, Asset], kind: Kind, scene: str) -> Asset:
 
 
 def _active(api: Api, asset: Asset, scene: str, service: PlanetScopeService) -> Asset:
-    where = f"{asset['type']} of scene {scene}"
-    try:
-        active: Asset = api.sdk.data.wait_asset(
-            asset,
-            delay=service.poll_interval,
-            max_attempts=math.ceil(service.time_limit / service.poll_interval),
-            callback=lambda state: LOG.info("%s is %s", where, state),
-        )
-    except exceptions.ClientError:
-        raise FetchError(
-            "Planet has not activated an asset in time",
-            where=where,
-            expected=f"an active asset within {service.time_limit:g} s",
-            fix="run again later: the activation goes on; or raise `service.time_limit`",
-        ) from None
+    active: Asset = waited(
+        api.sdk.data.wait_asset,
+        asset,
+        service,
+        where=f"{asset['type']} of scene {scene}",
+        problem="Planet has not activated an asset in time",
+        expected="an active asset",
+        going_on="the activation goes on",
+    )
     return active
 
 

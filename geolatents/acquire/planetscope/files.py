@@ -165,7 +165,9 @@ def xml_content(file: Path) -> None:
 
 
 def _pixels(item: SceneItem, product: PlanetScopeProduct) -> int:
-    ground = item.geometry if product.clip else item.properties["footprint"]
-    shape = shapely.geometry.shape(ground)
+    # Not the item's geometry: its list may have been made for another `product.clip`.
+    shape = shapely.geometry.shape(item.properties["footprint"])
+    if product.clip:
+        shape &= shapely.geometry.shape(item.properties["clip"])
     square_metres, _ = pyproj.Geod(ellps="WGS84").geometry_area_perimeter(shape)
     return int(abs(square_metres) / PIXEL**2)

@@ -11,7 +11,6 @@ holds the key of its content, by which an order is found whose answer was lost.
 from __future__ import annotations
 
 import json
-import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,14 @@ from planet import exceptions, order_request  # type: ignore[import-untyped]
 
 from geolatents.acquire.fetch.content import json_content
 from geolatents.acquire.fetch.fetcher import Fetcher, Item
-from geolatents.acquire.planetscope.api import ITEM_TYPE, Api, MissingError, signed, storage_client
+from geolatents.acquire.planetscope.api import (
+    ITEM_TYPE,
+    Api,
+    MissingError,
+    signed,
+    storage_client,
+    waited,
+)
 from geolatents.acquire.planetscope.files import (
     CATALOGUE,
     Kind,
@@ -158,20 +164,15 @@ def _expired(result: dict[str, Any]) -> bool:
 def _delivered(api: Api, order_id: str, scene: str, service: PlanetScopeService) -> Order:
     """The finished order."""
     where = f"order {order_id} of scene {scene}"
-    try:
-        api.sdk.orders.wait(
-            order_id,
-            delay=service.poll_interval,
-            max_attempts=math.ceil(service.time_limit / service.poll_interval),
-            callback=lambda state: LOG.info("%s is %s", where, state),
-        )
-    except exceptions.ClientError:
-        raise FetchError(
-            "Planet has not finished an order in time",
-            where=where,
-            expected=f"a result within {service.time_limit:g} s",
-            fix="run again later: it goes on with the same order; or raise `service.time_limit`",
-        ) from None
+    waited(
+        api.sdk.orders.wait,
+        order_id,
+        service,
+        where=where,
+        problem="Planet has not finished an order in time",
+        expected="a result",
+        going_on="it goes on with the same order",
+    )
     order: Order = api.sdk.orders.get_order(order_id)
     if order["state"] != "success":
         hints = "; ".join(map(str, order.get("error_hints") or [])) or order.get("last_message")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from shapely.geometry.base import BaseGeometry
 
@@ -28,9 +28,11 @@ from geolatents.acquire.vk_photos.api import PAGE, Circle, TooLarge, VkApi
 from geolatents.acquire.vk_photos.items import PROVIDER, Reader
 from geolatents.errors import ConfigError, FetchError
 from geolatents.logs import LOG, progress
-from geolatents.settings.vk_photos import VkPhotos
+from geolatents.settings.vk_photos import Radius, VkPhotos
 
-RADII = (50_000, 6_000, 800, 100, 10)
+RADII: tuple[int, ...] = tuple(sorted(get_args(Radius), reverse=True))
+"""Metres; the radii that VK knows, largest first."""
+
 REACH = 0.85
 """Share of the stated radius that a circle is trusted to reach."""
 
