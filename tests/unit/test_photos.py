@@ -64,7 +64,7 @@ def test_cells_hold_their_positions_and_have_names_of_their_own(
 ) -> None:
     grid = WorldGrid(cell_km * 1000)
     west, south, east, north = grid.box_of(longitude, latitude)
-    assert west - 1e-9 <= (longitude if longitude < 180 else -180) <= east + 1e-9
+    assert west - 1e-9 <= (longitude if longitude + 180.0 < 360.0 else -180) <= east + 1e-9
     assert south - 1e-9 <= latitude <= north + 1e-9
     name = cell_of(longitude, latitude, cell_km)
     assert re.fullmatch(r"[ns]\d{4}[ew]\d{5}", name)

@@ -194,7 +194,7 @@ class Query:
             "the CORINE service does not answer as it should",
             where=self.where,
             expected=expected,
-            found=redacted(json.dumps(answer)[:300]),
+            found=redacted(json.dumps(answer))[:300],
             fix=LATER,
         )
 

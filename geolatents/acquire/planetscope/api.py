@@ -73,7 +73,7 @@ class PlanetClient(Client):
             yield response
 
     def _too_many(self, response: requests.Response) -> None:
-        text, wait = redacted(" ".join(response.text.split())[:500]), retry_after(response.headers)
+        text, wait = redacted(" ".join(response.text.split()))[:500], retry_after(response.headers)
         if QUOTA in text.lower():
             raise AccessError(
                 "Planet's download quota is exhausted",
@@ -254,7 +254,7 @@ def _read(response: requests.Response) -> _Answer:
         raise MissingError(
             "Planet does not know this",
             where=public_url(response.url, signed=True),
-            found=redacted(text[:500].decode("utf-8", "replace")),
+            found=redacted(text.decode("utf-8", "replace"))[:500],
             fix="search again; the account may also have no access to it",
         )
     try:

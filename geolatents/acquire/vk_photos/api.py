@@ -132,7 +132,7 @@ class VkApi:
 
     def _refuse(self, error: Mapping[str, Any]) -> None:
         code = error.get("error_code")
-        text = f"error {code}: {redacted(str(error.get('error_msg', ''))[:200])}"
+        text = f"error {code}: {redacted(error.get('error_msg', ''))[:200]}"
         if code in REPEAT:
             raise Again(text, 1.0)
         if code == FLOOD:
