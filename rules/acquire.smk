@@ -385,7 +385,7 @@ rule check_scenes:
         mem_mb=1000,
         runtime=10,
     params:
-        landcover=section("datasets/{dataset}/landcover"),
+        landcover=section("datasets/{dataset}/landcover", ("service",)),
         tiles=section("datasets/{dataset}/tiles"),
         code=code("tiles.check"),
     message:
@@ -436,7 +436,7 @@ rule check_landcover:
         mem_mb=4000,
         runtime=30,
     params:
-        config=section("datasets/{dataset}/landcover"),
+        config=section("datasets/{dataset}/landcover", ("service",)),
         source=landcover_content,
         code=code("acquire.landcover.read"),
     message:
@@ -464,7 +464,7 @@ rule read_landcover:
         mem_mb=4000,
         runtime=30,
     params:
-        config=section("datasets/{dataset}/landcover"),
+        config=section("datasets/{dataset}/landcover", ("service",)),
         source=landcover_content,
         code=code("acquire.landcover.read"),
     message:
