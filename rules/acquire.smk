@@ -41,7 +41,7 @@ rule preview:
 
 
 rule check_search:
-    """Stop where the list of a search is missing or of another search."""
+    """Stop where the list of a search is missing or of another search; planned only then, and never succeeds."""
     input:
         search_list,
     output:

@@ -173,20 +173,19 @@ def photo_table(listing: Path) -> Path:
     return listing.with_suffix(".parquet")
 
 
-def check_list(file: Path, search: str, output: Path) -> None:
-    """Check that the list of a search is there, whole, and of the search that the configuration states.
+def refuse_list(file: Path, search: str) -> None:
+    """Say what is wrong with the list of a search without which the graph of jobs could not be built.
 
     Args:
         file: The list: ``.geojson`` of scenes, ``.json`` of photos.
         search: JSON of what it should depend on.
-        output: JSON with the name of the list.
 
     Raises:
-        FetchError: It is not; the message says what to do.
+        FetchError: Always; the message says what to do.
     """
     read = read_scene_list if file.suffix == ".geojson" else read_cells
     read(file, json.loads(search))
-    write_json(output, {"list": file.name})
+    raise FetchError("the list was written while jobs were planned", where=file, fix="run again")
 
 
 def _read_list(file: Path, search: dict[str, Any] | None) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from geolatents.acquire.landcover.margin import widened
 from geolatents.acquire.scene_list import (
     SceneItem,
-    check_list,
     read_cells,
     read_scene_list,
+    refuse_list,
     search_values,
     write_scene_list,
 )
@@ -114,8 +114,7 @@ def test_a_damaged_list_is_refused_by_every_reader(
     with pytest.raises(FetchError, match="delete the file and run `snakemake search`"):
         read_scene_list(listing)
     with pytest.raises(FetchError):
-        check_list(listing, json.dumps(search_values(imagery())), tmp_path / "check.json")
-    assert not (tmp_path / "check.json").exists()
+        refuse_list(listing, json.dumps(search_values(imagery())))
     config = validate_config(
         {
             "searches": str(tmp_path),
@@ -140,6 +139,11 @@ def test_a_list_of_another_search_is_refused(other: dict[str, Any], listing: Pat
 def test_a_list_of_another_provider_is_refused(listing: Path) -> None:
     with pytest.raises(FetchError, match="not of the search"):
         read_scene_list(listing, search_values(imagery()) | {"provider": "planetscope"})
+
+
+def test_the_check_never_succeeds_so_that_its_output_is_never_up_to_date(listing: Path) -> None:
+    with pytest.raises(FetchError, match="run again"):
+        refuse_list(listing, json.dumps(search_values(imagery())))
 
 
 def test_patience_is_no_other_search() -> None:
