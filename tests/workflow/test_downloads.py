@@ -19,6 +19,7 @@ import yaml
 from pyproj import Transformer
 
 from geolatents.files import read_json
+from tests import archive_makers
 from tests.makers import LEFT, PIXEL, TOP, make_config, make_landcover, make_scene, merge
 from tests.services.arcgis_features import ArcgisFeatures
 from tests.services.planet import PlanetService
@@ -346,6 +347,38 @@ def test_a_configuration_of_photos_alone_is_not_the_demo(
 
     assert run.code == 0, run.output
     assert run.jobs == {"check_search": 1, "all": 1}
+
+
+def test_an_archive_without_address_says_where_to_put_it_and_is_packed_from_there(
+    tmp_path: Path,
+) -> None:
+    space = Workspace(tmp_path)
+    space.data.mkdir()
+    config = {
+        "data": "data",
+        "datasets": {
+            "buildings": {
+                "imagery": {"provider": "images", "archive": "terrassa", "size": 16},
+                "splits": {"chance": {"kind": "random"}},
+            }
+        },
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    folder = tmp_path / "downloads/archives/terrassa"
+
+    missing = space.run("labels")
+    assert missing.code != 0
+    assert "TerrassaBuildings900.zip" in missing.output
+    assert f"put them into {folder}" in missing.output
+    assert "Traceback" not in missing.output
+
+    archive_makers.terrassa(folder / "TerrassaBuildings900.zip")
+    run = space.run("labels")
+    assert run.code == 0, run.output
+    assert {"download_archive", "check_images", "pack_images"} <= set(run.jobs)
+    record = read_json(space.results / "buildings/downloads/archive.json")
+    assert record["files"]["TerrassaBuildings900.zip"]["path"].startswith("downloads:archives/")
+    assert space.run("--dry-run", "labels").jobs == {}
 
 
 def test_no_secret_is_in_anything_that_the_run_left(downloaded: Workspace) -> None:
