@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from geolatents.acquire.planetscope_xml import metadata_file
+from geolatents.acquire.planetscope.metadata import metadata_file
 from geolatents.errors import SceneError
 from geolatents.files import read_json
 from geolatents.settings.base import RESERVED, Section

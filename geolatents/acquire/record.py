@@ -14,7 +14,11 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 
 from geolatents.acquire.files import SCL_USABLE, MaskRecord, SceneRecord, mask_file
-from geolatents.acquire.planetscope_xml import is_surface_reflectance, metadata_file, read_metadata
+from geolatents.acquire.planetscope.metadata import (
+    is_surface_reflectance,
+    metadata_file,
+    read_metadata,
+)
 from geolatents.acquire.reader import SCANLINE_DRIVERS, Dataset, open_image
 from geolatents.errors import SceneError
 from geolatents.files import sha256_file

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from geolatents.settings.services import Patience
+from geolatents.settings.services import Patience, Url
 
 ArchiveName = Literal[
     "eurosat_rgb",
@@ -43,8 +43,6 @@ ARCHIVES = "archives"
 
 UNPACKED = "unpacked"
 """Folder beside a tar archive that holds what was in it; a tar archive gives no random access."""
-
-Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
 
 
 class ArchiveService(Patience):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from geolatents.settings.base import Section
-from geolatents.settings.services import AREA, Area, Dates, Service
+from geolatents.settings.services import AREA, Area, Dates, Service, Url
 
 Licence = Literal["CC0", "CC BY", "CC BY-SA", "public domain"]
 
@@ -63,9 +63,8 @@ class CommonsSearch(Section):
 class CommonsService(Service):
     """The API of Wikimedia Commons, or of another wiki with the extensions GeoData and CommonsMetadata."""
 
-    url: str = Field(
+    url: Url = Field(
         "https://commons.wikimedia.org",
-        pattern=r"^https?://",
         description="Root of the service's addresses; `/w/api.php` is added to it.",
     )
     rate: float = Field(2.0, gt=0, description="Most requests per second to one host.")

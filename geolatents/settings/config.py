@@ -17,6 +17,7 @@ from geolatents.settings.dataset import Dataset
 from geolatents.settings.experiments import Experiment
 from geolatents.settings.models import Classifier, Model, Siamese
 from geolatents.settings.photos import PhotoSet
+from geolatents.settings.services import SECRET
 
 
 class Config(Section):
@@ -160,7 +161,9 @@ def _problems(error: ValidationError, values: Mapping[str, Any]) -> list[str]:
     """One line per wrong key; what a value may be otherwise (`size`, `threshold`) stands in one line."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for item in error.errors():
-        found = "" if item["type"] in {"missing", "extra_forbidden"} else repr(item["input"])
+        found = (
+            "" if item["type"] in {"missing", "extra_forbidden", SECRET} else repr(item["input"])
+        )
         reasons.setdefault((_place(item["loc"], values), found), []).append(_reason(item))
     return [
         (f"{place}: " if place else "")

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from geolatents.settings.base import Section
-from geolatents.settings.services import Service
+from geolatents.settings.services import Service, Url
 
 Year = Literal[1990, 2000, 2006, 2012, 2018]
 
@@ -28,9 +28,8 @@ here is kept in EPSG:3035, the CRS of the official data.
 class CorineService(Service):
     """The map services of the European Environment Agency (EEA)."""
 
-    url: str = Field(
+    url: Url = Field(
         "https://image.discomap.eea.europa.eu/arcgis/rest/services/Corine",
-        pattern=r"^https?://",
         description="Root of the CORINE services; the layer is added to it.",
     )
     rate: float = Field(

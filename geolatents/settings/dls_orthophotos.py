@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from geolatents.settings.base import Name, Section
 from geolatents.settings.files import AssembledImagery, ValidityMask
-from geolatents.settings.services import AREA, Area, Service
+from geolatents.settings.services import AREA, Area, Public, Service, Url
 
 Protocol = Literal["wms", "wmts", "arcgis_map", "arcgis_tiles", "arcgis_image"]
 Format = Literal["png", "jpeg"]
@@ -25,7 +25,7 @@ class DlsOrthophotosSearch(Section):
         description="`wms`; `wmts`; `arcgis_map`: MapServer `export`; `arcgis_tiles`: cached tiles of a MapServer; "
         "`arcgis_image`: ImageServer `exportImage`.",
     )
-    source: str = Field(
+    source: Annotated[str, Public] = Field(
         "rest/services/BASEMAPS/Imagery_Orthophoto_2014_10cm/MapServer",
         min_length=1,
         pattern=r"^[^/\s:?]+([/?]\S*)?$",
@@ -93,9 +93,8 @@ class DlsOrthophotosProduct(Section):
 class DlsOrthophotosService(Service):
     """Where the service is; it needs no key."""
 
-    url: str = Field(
+    url: Url = Field(
         "https://eservices.dls.moi.gov.cy/arcgis",
-        pattern=r"^https?://",
         description="Root of the service's addresses; `search.source` is added.",
     )
     rate: float = Field(2.0, gt=0, description="Most requests per second to one host.")

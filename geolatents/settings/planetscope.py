@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from geolatents.settings.base import Section
 from geolatents.settings.files import AssembledImagery, ValidityMask
-from geolatents.settings.services import AREA, Area, Dates, Service
+from geolatents.settings.services import AREA, Area, Dates, Service, Url
 
 LICENCE = "Planet Labs PBC; use within the account's contract, no redistribution of pixels"
 
@@ -70,9 +70,8 @@ class PlanetScopeProduct(Section):
 class PlanetScopeService(Service):
     """Where Planet's APIs are; the key comes from PL_API_KEY or a netrc file."""
 
-    url: str = Field(
+    url: Url = Field(
         "https://api.planet.com",
-        pattern=r"^https?://",
         description="Root of the APIs; `/data/v1` and `/compute/ops` are added.",
     )
     rate: float = Field(

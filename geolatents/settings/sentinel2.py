@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from geolatents.settings.base import Section
 from geolatents.settings.files import AssembledImagery, ValidityMask
-from geolatents.settings.services import AREA, Area, Dates, Service
+from geolatents.settings.services import AREA, Area, Dates, Service, Url
 
 LICENCE = "Copernicus Sentinel data terms (free, full and open); contains modified Copernicus Sentinel data"
 
@@ -87,17 +87,15 @@ class Sentinel2Service(Service):
         "earth_search",
         description="How the catalogue behind `url` names and stores its files; `planetary_computer` needs tokens, which are had without an account.",
     )
-    url: str = Field(
+    url: Url = Field(
         EARTH_SEARCH,
-        pattern=r"^https?://",
         description=f"Root of the STAC API; of `planetary_computer` by default `{PLANETARY_COMPUTER}`.",
     )
     collection: str = Field(
         "sentinel-2-l2a", min_length=1, description="Collection; also `sentinel-2-c1-l2a`."
     )
-    token_url: str = Field(
+    token_url: Url = Field(
         "https://planetarycomputer.microsoft.com/api/sas/v1/token",
-        pattern=r"^https?://",
         description="Where tokens come from, `/{collection}` is added; only of `planetary_computer`.",
     )
 

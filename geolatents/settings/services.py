@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from geolatents.settings.base import Section
 
@@ -38,6 +41,29 @@ Dates = Annotated[tuple[date, date], AfterValidator(_in_order)]
 """First and last day, both included."""
 
 
+SECRET = "secret_in_address"
+"""Type of the error of an address with a secret; its value is not shown."""
+
+_NAMED = re.compile(r"(?i)[?&][^=&]*(key|token|secret|password|signature|credential|sig)=")
+
+
+def _without_secret(address: str) -> str:
+    if "@" in urlsplit(address).netloc or _NAMED.search(address):
+        raise PydanticCustomError(
+            SECRET,
+            "the address holds a password, key or token, which would reach logs and provenance; "
+            "keep it in the environment variable of the provider, or in a netrc file",
+        )
+    return address
+
+
+Public = AfterValidator(_without_secret)
+"""Of a text that is an address or a part of one: no user, and no parameter that is secret by its name."""
+
+Url = Annotated[str, StringConstraints(pattern=r"^https?://"), Public]
+"""Address without secrets."""
+
+
 class Patience(Section):
     """How a service is asked: how often, for how long, and by whom."""
 
@@ -57,5 +83,5 @@ class Patience(Section):
 class Service(Patience):
     """Where a service is and how it is asked. Keys never stand here, but in the environment or a netrc file."""
 
-    url: str = Field(pattern=r"^https?://", description="Root of the service's addresses.")
+    url: Url = Field(description="Root of the service's addresses.")
     workers: int = Field(4, ge=1, le=32, description="Downloads at the same time.")

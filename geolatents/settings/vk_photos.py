@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from geolatents.settings.base import Section
-from geolatents.settings.services import AREA, Area, Dates, Service
+from geolatents.settings.services import AREA, Area, Dates, Service, Url
 
 Radius = Literal[10, 100, 800, 6000, 50000]
 """Metres; what ``photos.search`` documents."""
@@ -66,7 +66,7 @@ class VkSearch(Section):
 class VkService(Service):
     """Where VK's API is and how it is asked."""
 
-    url: str = Field("https://api.vk.com", pattern=r"^https?://", description="Root of the API.")
+    url: Url = Field("https://api.vk.com", description="Root of the API.")
     rate: float = Field(
         2.5,
         gt=0,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from geolatents.settings.base import Section
-from geolatents.settings.services import Service
+from geolatents.settings.services import Service, Url
 
 WIDEST, HIGHEST = 650, 450
 """Largest image in pixels; https://yandex.com/maps-api/docs/static-api/request/map-size.html."""
@@ -21,9 +21,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class YandexService(Service):
     """The Yandex Static API."""
 
-    url: str = Field(
+    url: Url = Field(
         "https://static-maps.yandex.ru",
-        pattern=r"^https?://",
         description="Root of the service's addresses; `/v1` or `/1.x/` is added to it.",
     )
 

@@ -200,3 +200,21 @@ def test_no_yaml_is_an_error_with_the_file(tmp_path: Path) -> None:
     file.write_text("datasets: [")
     with pytest.raises(ConfigError, match=r"broken\.yaml"):
         load_config(file)
+
+
+@pytest.mark.parametrize(
+    ("section", "address"),
+    [
+        ("service", {"url": "https://me:hidden-word@example.org"}),
+        ("service", {"url": "https://example.org/stac?apikey=hidden-word"}),
+        ("service", {"token_url": "https://example.org/?sig=hidden-word"}),
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_not_shown(
+    section: str, address: dict[str, str]
+) -> None:
+    search = {"area": [33, 34, 34, 35], "dates": ["2023-06-01", "2023-06-02"]}
+    imagery = {"provider": "sentinel2", "search": search, section: address}
+    with pytest.raises(ConfigError, match="netrc") as error:
+        validate_config({"datasets": {"cyprus": {"imagery": imagery, "labels": {}}}})
+    assert "hidden-word" not in str(error.value)

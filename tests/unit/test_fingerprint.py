@@ -67,3 +67,11 @@ def test_field_descriptions_do_not_count_and_defaults_do() -> None:
 def test_an_unknown_module_is_an_error() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"geolatents\.nowhere"):
         fingerprint("geolatents.nowhere")
+
+
+def test_how_bytes_are_brought_is_in_no_fingerprint() -> None:
+    """A mended retry must not train a model anew; what shapes a scene is seen."""
+    names = reached("geolatents.acquire.planetscope.provider", "geolatents.tiles.pack")
+    assert not [name for name in names if name.startswith("geolatents.acquire.fetch.")]
+    assert "geolatents.acquire.planetscope.assemble" in names
+    assert "geolatents.acquire.images.folders" in names

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from geolatents.acquire.planetscope_xml import is_surface_reflectance, metadata_file, read_metadata
+from geolatents.acquire.planetscope.metadata import (
+    is_surface_reflectance,
+    metadata_file,
+    read_metadata,
+)
 from geolatents.errors import SceneError
 
 NAMESPACES = 'xmlns:ps="http://schemas.planet.com/ps/v1/planet_product_metadata_geocorrected_level"'
