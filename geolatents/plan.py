@@ -11,6 +11,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
+from geolatents.acquire.archives.table import table_beside
 from geolatents.acquire.files import scene_files, sidecars
 from geolatents.acquire.landcover.read import landcover_files
 from geolatents.acquire.searches import Searches
@@ -20,6 +21,7 @@ from geolatents.files import canonical_json, read_json, sha256_file, write_json
 from geolatents.labels.sets import find_mapping
 from geolatents.paths import DATA_VARIABLE, DOWNLOADS_VARIABLE, data_root
 from geolatents.report.entries import entries_text, experiment_entries
+from geolatents.settings.archives import ARCHIVE_LAYOUTS, PARTITION
 from geolatents.settings.base import NO_SECTION, Section
 from geolatents.settings.config import Config
 from geolatents.settings.dataset import Dataset
@@ -278,7 +280,15 @@ class Plan:
         images = [data_root() / imagery.images]
         if imagery.layout == "legacy" and images[0].is_dir():
             images = sorted(p for p in images[0].rglob("*") if p.suffix in {".npy", ".txt"})
-        return [*images, *([data_root() / imagery.table] if imagery.table else [])]
+        table = imagery.table
+        if imagery.archive and not table:  # a copy that the user has brings its table along
+            layout = ARCHIVE_LAYOUTS[imagery.archive]
+            table = table_beside(data_root(), imagery.images, layout.table)
+        tables = [data_root() / table] if table else []
+        if imagery.reads == "celeba":
+            parts = [file.with_name(PARTITION) for file in tables]
+            tables += [file for file in parts if file.is_file()]
+        return [*images, *tables]
 
     def mapping_sources(self, dataset: str, labels: str) -> list[Path]:
         """The mapping file of a combined label set."""

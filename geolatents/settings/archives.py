@@ -41,6 +41,9 @@ Layout = Literal[
 ARCHIVES = "archives"
 """Folder of archives below the downloads folder."""
 
+PARTITION = "list_eval_partition.txt"
+"""File beside CelebA's table that gives the official parts."""
+
 UNPACKED = "unpacked"
 """Folder beside a tar archive that holds what was in it; a tar archive gives no random access."""
 

@@ -9,7 +9,7 @@ import pytest
 from geolatents.errors import ConfigError
 from geolatents.paths import DATA_VARIABLE
 from geolatents.plan import Plan
-from geolatents.settings.config import load_config
+from geolatents.settings.config import load_config, validate_config
 from tests.makers import make_config, make_landcover, make_scene
 
 
@@ -43,3 +43,31 @@ def test_packed_images_are_not_mapped(folder: Path) -> None:
     )
     with pytest.raises(ConfigError, match="without position cannot be mapped"):
         Plan(load_config(config))
+
+
+@pytest.mark.parametrize(
+    ("archive", "images", "files"),
+    [
+        ("ucmerced_multilabel", "copy/UCMerced_LandUse.zip", ["copy/LandUse_Multilabeled.txt"]),
+        (
+            "celeba",
+            "copy/img_align_celeba.zip",
+            ["copy/list_attr_celeba.txt", "copy/list_eval_partition.txt"],
+        ),
+    ],
+)
+def test_tables_that_a_copy_of_an_archive_brings_along_are_its_sources(
+    archive: str, images: str, files: list[str], folder: Path
+) -> None:
+    """A changed label table must be seen, also where no key of the configuration names it."""
+    (folder / "data/copy").mkdir()
+    for name in [images, *files]:
+        (folder / "data" / name).touch()
+    config = validate_config(
+        {
+            "datasets": {
+                "own": {"imagery": {"provider": "images", "archive": archive, "images": images}}
+            }
+        }
+    )
+    assert Plan(config).image_sources("own") == [Path("data") / name for name in [images, *files]]

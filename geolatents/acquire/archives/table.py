@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 
@@ -109,3 +109,11 @@ def _file(values: dict[str, object]) -> ArchiveFile:
     for key in ("urls", "unverified"):
         values[key] = tuple(values.get(key, ()))  # type: ignore[arg-type]
     return ArchiveFile(**values)  # type: ignore[arg-type]
+
+
+def table_beside(root: Path, images: str, table: str | None) -> str | None:
+    """The table of an archive in the folder of images that a user has, or beside it."""
+    if table is None:
+        return None
+    inside, beside = PurePosixPath(images) / table, PurePosixPath(images).parent / table
+    return str(inside if (root / inside).is_file() else beside)

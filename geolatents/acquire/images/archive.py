@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from filelock import FileLock
 
+from geolatents.acquire.archives.table import table_beside
 from geolatents.acquire.fetch.unpack import unpack
 from geolatents.errors import FetchError
 from geolatents.settings.archives import ARCHIVE_LAYOUTS, ARCHIVES, UNPACKED
@@ -41,7 +42,7 @@ def located(imagery: ImageFolder, root: Path, downloads: Path) -> tuple[ImageFol
         return imagery, root
     layout = ARCHIVE_LAYOUTS[imagery.archive]
     if imagery.images:
-        table = imagery.table or _table_beside(root, imagery.images, layout.table)
+        table = imagery.table or table_beside(root, imagery.images, layout.table)
         return imagery.model_copy(update={"layout": layout.layout, "table": table}), root
     folder = downloads / ARCHIVES / layout.folder
     for parts in layout.tars:
@@ -51,14 +52,6 @@ def located(imagery: ImageFolder, root: Path, downloads: Path) -> tuple[ImageFol
             raise _not_there(folder / name)
     update = {"layout": layout.layout, "images": layout.images, "table": layout.table}
     return imagery.model_copy(update=update), folder
-
-
-def _table_beside(root: Path, images: str, table: str | None) -> str | None:
-    """The archive's own table in the folder of images, or beside it."""
-    if table is None:
-        return None
-    inside, beside = PurePosixPath(images) / table, PurePosixPath(images).parent / table
-    return str(inside if (root / inside).is_file() else beside)
 
 
 def _unpack_once(parts: Sequence[Path]) -> None:

@@ -27,10 +27,10 @@ from geolatents.acquire.images.sets import (
 from geolatents.errors import LabelError
 from geolatents.files import sha256_file
 from geolatents.nomenclature import listed_nomenclature
+from geolatents.settings.archives import PARTITION
 from geolatents.settings.images import ImageFolder
 
 ATTRIBUTES = "list_attr_celeba.txt"
-PARTITION = "list_eval_partition.txt"
 PARTS = {"0": "train", "1": "validation", "2": "test"}
 
 
