@@ -37,7 +37,7 @@ generate: $(READY) ## Write everything that is generated: schema, reference, env
 	$(BIN)/python -m tools.generate
 
 lock: $(READY) ## Resolve the dependencies anew
-	$(BIN)/uv pip compile pyproject.toml --extra cpu --extra dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra cpu --extra slurm --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--quiet --output-file requirements.lock $(LOCK_OPTIONS)
 
