@@ -6,8 +6,14 @@ from snakemake.utils import min_version
 
 from geolatents.acquire.scene_list import CELL
 from geolatents.settings.config import validate_config
-from geolatents.plan import Plan, pattern
-from geolatents.workflow import code, parse_or_explain, print_summary, unwatched
+from geolatents.plan import STATE, Plan, pattern
+from geolatents.workflow import (
+    code,
+    forget_forced,
+    parse_or_explain,
+    print_summary,
+    unwatched,
+)
 
 min_version("9.20")
 
@@ -122,6 +128,10 @@ rule report:
     """Summary table and report page."""
     input:
         PLAN.targets("report"),
+
+
+onstart:
+    forget_forced(workflow.dag, PLAN.root / STATE)
 
 
 onsuccess:

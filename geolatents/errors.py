@@ -71,6 +71,10 @@ class TrainingError(GeolatentsError):
     """A model cannot be trained or applied."""
 
 
+class TrainingStopped(TrainingError):  # noqa: N818  # no mistake: it goes on when run again
+    """A training was asked to stop and has saved its state."""
+
+
 class FetchError(GeolatentsError):
     """Something cannot be downloaded, or is not what it should be."""
 

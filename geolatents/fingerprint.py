@@ -14,8 +14,12 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "geolatents"
-LEFT_OUT = "geolatents.acquire.fetch."
-"""Modules that bring bytes and check them, and shape nothing; a mended retry makes no tile anew."""
+LEFT_OUT = (
+    "geolatents.acquire.fetch.",
+    "geolatents.learning.checkpoints",
+    "geolatents.learning.devices",
+)
+"""Modules that bring, keep or place bytes, and shape nothing; a mended retry makes no tile anew."""
 ROOT = Path(__file__).resolve().parent
 
 

@@ -31,6 +31,9 @@ from geolatents.settings.imagery import DOWNLOADED
 PACKED = "images"
 """Name of the one tile store of a packed image folder."""
 
+STATE = ".state"
+"""Folder below the results root of what may be deleted at any time: hashes, states of trainings."""
+
 NOTHING = r"(?!)"
 """A regular expression that no name matches."""
 
@@ -50,7 +53,7 @@ class Plan:
         if config.downloads is not None:
             os.environ[DOWNLOADS_VARIABLE] = config.downloads
         self.searches = Searches(config)
-        self._hashes = HashCache(self.root / ".state" / "hashes.json")
+        self._hashes = HashCache(self.root / STATE / "hashes.json")
         self._find_files()  # what is missing is said at once
         self._check_map_scenes()
 
@@ -227,6 +230,11 @@ class Plan:
     def entries(self) -> str:
         """What the report says of which experiments, as a param."""
         return entries_text(experiment_entries(self.config))
+
+    def saved_states(self) -> str:
+        """Where trainings save their state and how often, as canonical JSON."""
+        minutes = self.config.checkpoint_minutes
+        return canonical_json({"folder": self.root / STATE, "minutes": minutes})
 
     def _model_folders(self, model: str) -> list[str]:
         dataset = self.config.classifier(model).dataset

@@ -5,6 +5,7 @@ This is the only module that knows Snakemake.
 
 from __future__ import annotations
 
+import json
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -12,16 +13,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geolatents import logs
 from geolatents.acquire.fetch.secrets import redacted
 from geolatents.errors import GeolatentsError, StoreError
-from geolatents.files import read_json
+from geolatents.files import read_json, sha256_file
 from geolatents.fingerprint import fingerprint
 from geolatents.plan import Plan
-from geolatents.provenance import recorded
+from geolatents.provenance import library_versions, recorded
 from geolatents.stores import store_of, verify_store
+
+if TYPE_CHECKING:
+    from geolatents.learning.checkpoints import Checkpoints
 
 
 @cache
@@ -75,6 +79,50 @@ def rule_log(snakemake: Any) -> Iterator[None]:
         # Not raised again: the interpreter would print it a second time, with what the log hides.
         logs.LOG.error("%s", traceback.format_exc())
         sys.exit(1)
+
+
+def checkpoints(snakemake: Any) -> Checkpoints:
+    """Saved states of a training job, named by all that determines its result.
+
+    Args:
+        snakemake: The object that Snakemake gives to a training's script.
+    """
+    from geolatents.learning.checkpoints import open_checkpoints  # NumPy is not needed for parsing
+
+    settings = json.loads(snakemake.params.checkpoints.value)
+    watched = {k: v for k, v in snakemake.params.items() if not isinstance(v, Unwatched)}
+    determined_by = {
+        "params": watched,
+        "inputs": {Path(p).as_posix(): sha256_file(Path(p)) for p in snakemake.input},
+        "libraries": library_versions(),
+    }
+    root = Path(settings["folder"])
+    return open_checkpoints(
+        root, trained(snakemake.output.model, root), determined_by, settings["minutes"]
+    )
+
+
+def forget_forced(dag: Any, root: Path) -> None:
+    """Delete the saved states of trainings that the user forces to run, so that they start clean.
+
+    Args:
+        dag: Snakemake's jobs, before the first of them starts.
+        root: ``results/.state``.
+    """
+    from geolatents.learning.checkpoints import clear_states
+
+    forced = [
+        trained(job.output.model, root)
+        for job in dag.needrun_jobs()
+        if job.rule.params.get("checkpoints") and dag.reason(job).forced
+    ]
+    for name in clear_states(root, forced):
+        print(f"{name} starts clean, as it is forced to run", file=sys.stderr)
+
+
+def trained(model: str, state: Path) -> str:
+    """Name of a trained model and seed: the folder of its ``model.keras`` below the results root."""
+    return Path(model).parent.relative_to(state.parent).as_posix()
 
 
 def paths(items: Iterable[str | Path]) -> list[Path]:

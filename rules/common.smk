@@ -255,6 +255,12 @@ def split_content(wildcards):
 
 
 TRAINING_ENVIRONMENT = f"../envs/{PLAN.config.environment}.yaml"
+TRAINING_GPUS = int(PLAN.config.environment == "gpu")
+
+
+def saved_states(wildcards):
+    """Param: where and how often a training saves its state."""
+    return PLAN.saved_states()
 
 
 def teacher_model(wildcards):

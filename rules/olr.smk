@@ -56,9 +56,11 @@ rule train_classifier:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=TRAINING_GPUS,
     params:
         config=section("models/{model}", leave_out=("seeds",)),
         code=code("olr.classifier"),
+        checkpoints=unwatched(saved_states),
     message:
         "Training {wildcards.model} with seed {wildcards.seed}"
     script:
@@ -94,10 +96,12 @@ rule train_siamese:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=TRAINING_GPUS,
     params:
         config=section("models/{model}"),
         teacher=teacher_section,
         code=code("olr.siamese"),
+        checkpoints=unwatched(saved_states),
     message:
         "Training {wildcards.model} with seed {wildcards.seed}"
     script:
@@ -191,6 +195,7 @@ rule apply_experiment:
     resources:
         mem_mb=3000,
         runtime=30,
+        gpu=TRAINING_GPUS,
     params:
         config=section("experiments/{experiment}", leave_out=("apply_to", "map_scene")),
         seeds=seeds_of_experiment,
@@ -222,6 +227,7 @@ rule map_scene:
     resources:
         mem_mb=3000,
         runtime=30,
+        gpu=TRAINING_GPUS,
     params:
         flips=flips_of_experiment,
         code=code("olr.maps"),

@@ -1,8 +1,8 @@
 """One training loop for every system: explicit state, early stopping, best weights.
 
-The loop knows nothing of labels or images. A system gives it a loss of a batch, an iterator of
-batches per epoch and a function that measures the validation part; :class:`TrainingState`, the
-model's weights and the optimiser are all that a resumed training needs.
+The loop knows nothing of labels or images. A system gives it an objective, an iterator of batches
+per epoch and a function that measures the validation part; :class:`TrainingState` and the variables
+of model and optimiser are all that a resumed training needs.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -24,19 +26,37 @@ import tensorflow as tf
 
 from geolatents.errors import TrainingError
 from geolatents.files import atomic_path
+from geolatents.learning.checkpoints import Checkpoints, Saved
 from geolatents.logs import LOG, progress
 from geolatents.seeds import derived_seed
 
 Tensor = Any  # tensorflow ships no types
 Batch = tuple[npt.NDArray[Any], ...]
-BatchLoss = Callable[[tuple[Tensor, ...], Tensor], Tensor]
-"""Scalar loss of a batch of tensors; the second argument is the number of the step."""
+Tensors = tuple[Tensor, ...]
 
 T = TypeVar("T")
 
 WARM_UP_SHARE = 0.05
 AHEAD = 4
 """Batches that are read ahead in the background."""
+
+PLAIN = ("epoch", "step", "best", "best_epoch", "rows", "seconds")
+"""Fields of the training state that are saved as they are."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a training lowers.
+
+    Attributes:
+        prepare: Turns a batch and the number of its step into tensors, each with one row per item;
+            everything random happens here, on the whole batch.
+        loss: Scalar loss, a mean over rows of such tensors. With several devices each takes its share
+            of the rows, so it must not mix them.
+    """
+
+    prepare: Callable[[Tensors, Tensor], Tensors]
+    loss: Callable[[Tensors], Tensor]
 
 
 @dataclass
@@ -50,6 +70,8 @@ class TrainingState:
         best_epoch: Epoch of that value, counted from 1; 0 before the first.
         best_weights: All weights of the model at that epoch.
         rows: One row of figures per epoch: the history.
+        losses: Loss of each step of the epoch that has begun.
+        seconds: Time spent in that epoch.
     """
 
     epoch: int = 0
@@ -58,35 +80,42 @@ class TrainingState:
     best_epoch: int = 0
     best_weights: list[npt.NDArray[Any]] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 def fit(
     model: keras.Model,
-    batch_loss: BatchLoss,
+    objective: Objective,
     optimizer: keras.optimizers.Optimizer,
-    batches: Callable[[int], Iterable[Batch]],
+    batches: Callable[[int, int], Iterable[Batch]],
     *,
     epochs: int,
     steps_per_epoch: int,
     validate: Callable[[], Mapping[str, float]],
     monitor: str,
     patience: int | None = None,
-    state: TrainingState | None = None,
+    checkpoints: Checkpoints | None = None,
     what: str = "training",
 ) -> TrainingState:
     """Train until the last epoch or until the monitored figure stops rising; restore the best.
 
+    With several devices, model and optimiser are made in the scope of their strategy, and ``fit`` is
+    called in it: each step is the same as on one device.
+
     Args:
         model: Model whose trainable weights are changed.
-        batch_loss: Scalar loss of a batch, called with tensors and the step's number; traced once.
+        objective: What is lowered; traced once.
         optimizer: Optimiser; a schedule inside it counts steps.
-        batches: Batches of an epoch, counted from 0; all of one shape. Read ahead in a thread.
+        batches: Batches of an epoch, counted from 0, from a step of it on; all of one shape. Read
+            ahead in a thread.
         epochs: Most epochs.
         steps_per_epoch: Batches per epoch, for the progress bar.
         validate: Figures of the validation part after each epoch; of ``monitor``, more is better.
         monitor: Name of the figure that decides which weights are best.
         patience: Epochs without a better figure before training stops; None: never.
-        state: Where to go on; new by default. The caller sets weights and optimiser to match.
+        checkpoints: Where the whole state is saved every few minutes and at the end, and where an
+            interrupted training goes on.
         what: What is trained, for messages.
 
     Returns:
@@ -95,23 +124,23 @@ def fit(
 
     Raises:
         TrainingError: The loss is no longer finite.
+        TrainingStopped: A signal asked for it; the state is saved.
     """
-    state = state or TrainingState()
     optimizer.build(model.trainable_variables)
-    step = _train_step(model, batch_loss, optimizer)
-    while state.epoch < epochs and not _waited_long_enough(state, patience):
-        clock = time.perf_counter()
-        ahead = read_ahead(batches(state.epoch))
-        losses = []
-        bar = f"{what}, epoch {state.epoch + 1}"
-        for batch in progress(ahead, total=steps_per_epoch, what=bar, unit="step", in_log=False):
-            tensors = tuple(tf.convert_to_tensor(values) for values in batch)
-            losses.append(step(tensors, tf.constant(state.step)))
-            state.step += 1
-        row = {"loss": _mean_loss(losses, state, what), **validate()}
-        row["learning_rate"] = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-        _end_epoch(model, state, row, monitor, time.perf_counter() - clock)
-        LOG.info("%s: epoch %d of %d: %s", what, state.epoch, epochs, _figures(state.rows[-1]))
+    state = _resumed(model, optimizer, checkpoints, what)
+    step = _train_step(model, objective, optimizer)
+    save = partial(_save, checkpoints, model, optimizer, state)
+    with checkpoints.listening() if checkpoints else nullcontext():
+        while state.epoch < epochs and not _waited_long_enough(state, patience):
+            clock = time.perf_counter() - state.seconds
+            _run_steps(state, batches, step, save, steps_per_epoch, what, clock)
+            row = {"loss": _mean_loss(state, what), **validate()}
+            row["learning_rate"] = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+            state.seconds = time.perf_counter() - clock
+            _end_epoch(model, state, row, monitor)
+            LOG.info("%s: epoch %d of %d: %s", what, state.epoch, epochs, _figures(state.rows[-1]))
+            save()
+        save(now=True)
     if state.best_weights:
         model.set_weights(state.best_weights)
     LOG.info("%s: best %s %.4f in epoch %d", what, monitor, state.best, state.best_epoch)
@@ -181,7 +210,7 @@ def full_batches(order: npt.NDArray[np.int64], batch_size: int) -> npt.NDArray[n
     return order[: len(order) // size * size].reshape(-1, size)
 
 
-def read_ahead(items: Iterable[T], ahead: int = AHEAD) -> Iterator[T]:
+def read_ahead(items: Iterable[T], ahead: int = AHEAD) -> Generator[T, None, None]:
     """Iterate with a thread that makes the next items while the present one is used.
 
     An error in the thread is raised here; a consumer that stops early ends the thread.
@@ -231,27 +260,67 @@ def write_history(rows: Sequence[Mapping[str, float]], path: Path) -> None:
 
 
 def _train_step(
-    model: keras.Model, batch_loss: BatchLoss, optimizer: keras.optimizers.Optimizer
-) -> Callable[[tuple[Tensor, ...], Tensor], Tensor]:
+    model: keras.Model, objective: Objective, optimizer: keras.optimizers.Optimizer
+) -> Callable[[Tensors, Tensor], Tensor]:
     variables = model.trainable_variables
+    strategy = tf.distribute.get_strategy()
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator, unused-ignore]
-    def step(batch: tuple[Tensor, ...], number: Tensor) -> Tensor:
+    def learn(prepared: Tensors) -> Tensor:
+        rows, weight = _share(prepared)
         with tf.GradientTape() as tape:
-            loss = batch_loss(batch, number)
+            loss = objective.loss(rows) * weight
             scaled = optimizer.scale_loss(loss)
         optimizer.apply(tape.gradient(scaled, variables), variables)
         return loss
 
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator, unused-ignore]
+    def step(batch: Tensors, number: Tensor) -> Tensor:
+        losses = strategy.run(learn, args=(objective.prepare(batch, number),))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
     return step  # type: ignore[no-any-return, unused-ignore]
 
 
-def _mean_loss(losses: Sequence[Tensor], state: TrainingState, what: str) -> float:
-    if not losses:
+def _share(prepared: Tensors) -> tuple[Tensors, Tensor]:
+    """This device's rows of a batch and their share of all; gradients are summed over devices."""
+    here = tf.distribute.get_replica_context()
+    if here.num_replicas_in_sync == 1:
+        return prepared, 1.0
+    n_rows, number = tf.shape(prepared[0])[0], here.replica_id_in_sync_group
+    first = number * n_rows // here.num_replicas_in_sync
+    last = (number + 1) * n_rows // here.num_replicas_in_sync
+    share = tf.cast((last - first) / n_rows, tf.float32)
+    return tuple(rows[first:last] for rows in prepared), share
+
+
+def _run_steps(
+    state: TrainingState,
+    batches: Callable[[int, int], Iterable[Batch]],
+    step: Callable[[Tensors, Tensor], Tensor],
+    save: Callable[[], None],
+    steps_per_epoch: int,
+    what: str,
+    clock: float,
+) -> None:
+    """The steps of an epoch that are not done yet; ``clock`` is when the epoch began."""
+    done, bar = len(state.losses), f"{what}, epoch {state.epoch + 1}"
+    with closing(read_ahead(batches(state.epoch, done))) as ahead:
+        for batch in progress(
+            ahead, total=steps_per_epoch - done, what=bar, unit="step", in_log=False
+        ):
+            tensors = tuple(tf.convert_to_tensor(values) for values in batch)
+            state.losses.append(step(tensors, tf.constant(state.step)))
+            state.step += 1
+            state.seconds = time.perf_counter() - clock
+            save()
+
+
+def _mean_loss(state: TrainingState, what: str) -> float:
+    if not state.losses:
         raise TrainingError(
             f"{what} got no batch", where=f"epoch {state.epoch + 1}", fix="use a smaller batch size"
         )
-    loss = float(np.mean([float(value) for value in losses]))
+    loss = float(np.mean([float(value) for value in state.losses]))
     if not math.isfinite(loss):
         raise TrainingError(
             f"{what} diverged: the loss is no longer finite",
@@ -263,19 +332,73 @@ def _mean_loss(losses: Sequence[Tensor], state: TrainingState, what: str) -> flo
 
 
 def _end_epoch(
-    model: keras.Model,
-    state: TrainingState,
-    row: dict[str, float],
-    monitor: str,
-    seconds: float,
+    model: keras.Model, state: TrainingState, row: dict[str, float], monitor: str
 ) -> None:
     state.epoch += 1
-    state.rows.append({"epoch": state.epoch, **row, "seconds": seconds})
+    state.rows.append({"epoch": state.epoch, **row, "seconds": state.seconds})
+    state.losses, state.seconds = [], 0.0
     # A figure that is not defined (NaN) is never the best, but the first epoch always has weights.
     if row[monitor] > state.best or not state.best_weights:
         state.best = row[monitor] if math.isfinite(row[monitor]) else -math.inf
         state.best_epoch = state.epoch
         state.best_weights = model.get_weights()
+
+
+# ---- saved states: all variables (weights, seeds of dropout, optimiser) and the training state
+
+
+def _save(
+    checkpoints: Checkpoints | None,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    state: TrainingState,
+    *,
+    now: bool = False,
+) -> None:
+    if checkpoints is not None:
+        checkpoints.keep(state.step, lambda: _saved(model, optimizer, state), now=now)
+
+
+def _saved(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, state: TrainingState
+) -> Saved:
+    kinds: dict[str, Iterable[Any]] = {
+        "model": map(keras.ops.convert_to_numpy, model.variables),
+        "optimizer": map(keras.ops.convert_to_numpy, optimizer.variables),
+        "best": state.best_weights,
+    }
+    values = {name: getattr(state, name) for name in PLAIN}
+    return Saved(
+        values={**values, "losses": [float(loss) for loss in state.losses]},
+        arrays={
+            f"{kind}/{number:05d}": np.asarray(array)
+            for kind, arrays in kinds.items()
+            for number, array in enumerate(arrays)
+        },
+    )
+
+
+def _resumed(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    checkpoints: Checkpoints | None,
+    what: str,
+) -> TrainingState:
+    """The last saved state, put into model and optimiser; a new one where there is none."""
+    saved = checkpoints.latest() if checkpoints else None
+    if saved is None:
+        return TrainingState()
+    for variable, value in zip(model.variables, _arrays(saved, "model"), strict=True):
+        variable.assign(value)
+    for variable, value in zip(optimizer.variables, _arrays(saved, "optimizer"), strict=True):
+        variable.assign(value)
+    state = TrainingState(**saved.values, best_weights=_arrays(saved, "best"))
+    LOG.info("%s: resumed at epoch %d, step %d", what, state.epoch + 1, state.step)
+    return state
+
+
+def _arrays(saved: Saved, kind: str) -> list[npt.NDArray[Any]]:
+    return [saved.arrays[name] for name in sorted(saved.arrays) if name.startswith(f"{kind}/")]
 
 
 def _figures(row: Mapping[str, float]) -> str:

@@ -95,10 +95,10 @@ class TrainingOrder:
         return sum(len(self.rows(epoch)) for epoch in range(n_epochs))
 
     def batches(
-        self, tiles: LabelledTiles, epoch: int
+        self, tiles: LabelledTiles, epoch: int, start: int = 0
     ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]]:
-        """Images (tile, y, x, band) and labels (tile, label) of every step of an epoch."""
-        for rows in self.rows(epoch):
+        """Images (tile, y, x, band) and labels (tile, label) of the steps of an epoch from ``start``."""
+        for rows in self.rows(epoch)[start:]:
             yield tiles.take(rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ from geolatents.files import atomic_path, read_json, write_json
 from geolatents.labels.parts import PARTS, parts_of
 from geolatents.labels.sets import read_labels
 from geolatents.learning import augment as augmentation
-from geolatents.learning.fit import TrainingState, adamw, fit, seed_everything, write_history
+from geolatents.learning.checkpoints import Checkpoints
+from geolatents.learning.devices import scope_of
+from geolatents.learning.fit import (
+    Objective,
+    TrainingState,
+    adamw,
+    fit,
+    seed_everything,
+    write_history,
+)
 from geolatents.learning.losses import balanced_weights, build_loss
 from geolatents.learning.metrics import macro_ap
 from geolatents.learning.networks import build_network, standardisation, with_probabilities
@@ -90,6 +100,9 @@ def train_classifier(
     model: Path,
     history: Path,
     predictions: Path,
+    *,
+    checkpoints: Checkpoints | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> None:
     """Train a classifier and score every labelled tile.
 
@@ -104,12 +117,18 @@ def train_classifier(
             standardisation inside.
         history: CSV to write: epoch, loss, validation_macro_ap, learning_rate, seconds.
         predictions: Zarr store to write: scores of all labelled tiles, of every part.
+        checkpoints: Where an interrupted training goes on; deleted when all is written.
+        strategy: Devices to train on, as :func:`geolatents.learning.devices.use_devices` gives them.
 
     Raises:
         TrainingError: Tiles, labels, split and order do not fit together, or training diverged.
+        TrainingStopped: A signal asked for it; the state is saved.
     """
     tiles = read_tiles(stores, labels, split)
-    trained, state = fit_classifier(settings, seed, tiles, read_order(order, tiles))
+    with scope_of(strategy):
+        trained, state = fit_classifier(
+            settings, seed, tiles, read_order(order, tiles), checkpoints
+        )
     with atomic_path(model) as part:
         save_model(trained, part)
     write_history(state.rows, history)
@@ -129,10 +148,16 @@ def train_classifier(
             "validation_macro_ap": round(state.best, 6) if np.isfinite(state.best) else None,
         },
     )
+    if checkpoints is not None:
+        checkpoints.clear()
 
 
 def fit_classifier(
-    settings: Classifier, seed: int, tiles: LabelledTiles, order: TrainingOrder
+    settings: Classifier,
+    seed: int,
+    tiles: LabelledTiles,
+    order: TrainingOrder,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[keras.Model, TrainingState]:
     """Train on tiles that are open already.
 
@@ -153,7 +178,7 @@ def fit_classifier(
     steps = order.steps(settings.epochs)
     state = fit(
         network,
-        classifier_loss(network, settings, seed, tiles.labels[tiles.of("train")]),
+        classifier_objective(network, settings, seed, tiles.labels[tiles.of("train")]),
         adamw(
             settings.learning_rate,
             settings.weight_decay,
@@ -161,21 +186,22 @@ def fit_classifier(
             steps,
             settings.precision,
         ),
-        lambda epoch: order.batches(tiles, epoch),
+        partial(order.batches, tiles),
         epochs=settings.epochs,
         steps_per_epoch=len(order.rows(0)),
         validate=_validation(network, tiles),
         monitor=MONITOR,
         patience=settings.patience,
+        checkpoints=checkpoints,
         what="classifier",
     )
     return with_probabilities(network), state
 
 
-def classifier_loss(
+def classifier_objective(
     network: keras.Model, settings: Classifier, seed: int, labels: npt.NDArray[np.uint8]
-) -> Callable[[tuple[Any, ...], Any], Any]:
-    """Loss of a batch of raw tiles and labels: augmented, weighted as configured.
+) -> Objective:
+    """Augmentation of raw tiles and labels, and their loss, weighted as configured.
 
     Args:
         network: Network that ends in logits.
@@ -188,13 +214,15 @@ def classifier_loss(
     loss = build_loss(settings.loss, weights)
     fill = tf.constant(standardisation(network).mean, tf.float32)
 
-    def batch_loss(batch: tuple[Any, ...], step: Any) -> Any:
-        changed, targets = augmentation.augment(
-            batch[0], batch[1], settings.augmentation, augmentation.step_seed(seed, step), fill
-        )
-        return loss(targets, network(changed, training=True))
+    def augmented(batch: tuple[Any, ...], step: Any) -> tuple[Any, ...]:
+        seeds = augmentation.step_seed(seed, step)
+        return augmentation.augment(batch[0], batch[1], settings.augmentation, seeds, fill)
 
-    return batch_loss
+    def mean_loss(rows: tuple[Any, ...]) -> Any:
+        # Not loss(...): Keras would divide by the number of devices, which `fit` weighs itself.
+        return tf.reduce_mean(loss.call(rows[1], network(rows[0], training=True)))
+
+    return Objective(augmented, mean_loss)
 
 
 def save_model(model: keras.Model, path: Path) -> None:

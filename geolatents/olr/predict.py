@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -112,7 +112,9 @@ def predict_arrays(
     height, width, _ = images.shape
     size = max(1, BATCH_PIXELS // (height * width))
     starts = range(0, len(positions), size)
-    shown = read_ahead(images.take(positions[start : start + size]) for start in starts)
+    shown: Iterator[npt.NDArray[Any]] = read_ahead(
+        images.take(positions[start : start + size]) for start in starts
+    )
     if what:
         shown = progress(shown, total=len(starts), what=what, unit="batch")
     found = [np.asarray(function(tf.convert_to_tensor(batch)), np.float32) for batch in shown]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ import tensorflow as tf
 from geolatents.errors import TrainingError
 from geolatents.files import atomic_path
 from geolatents.learning.augment import occlude, step_seed
+from geolatents.learning.checkpoints import Checkpoints
+from geolatents.learning.devices import scope_of
 from geolatents.learning.fit import (
+    Objective,
     TrainingState,
     cosine_schedule,
     fit,
@@ -98,6 +102,9 @@ def train_siamese(
     history: Path,
     predictions: Path,
     embeddings: Path,
+    *,
+    checkpoints: Checkpoints | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> None:
     """Train a Siamese network on a classifier and embed every labelled tile.
 
@@ -116,14 +123,20 @@ def train_siamese(
         predictions: Zarr store to write; ``scores`` are the clipped lengths of the vectors. Its
             attribute ``pairs`` has mse, constant_mse, zero_mse and r2 on pairs of the test part.
         embeddings: Zarr store to write: ids and ``embeddings (tile, label, k)`` float32.
+        checkpoints: Where an interrupted training goes on; deleted when all is written.
+        strategy: Devices to train on, as :func:`geolatents.learning.devices.use_devices` gives them.
 
     Raises:
         TrainingError: Teacher, tiles, labels, split and order do not fit together, there are too
             few tiles for pairs, or training diverged.
+        TrainingStopped: A signal asked for it; the state is saved.
     """
     tiles = read_tiles(stores, labels, split)
-    known = load_teacher(teacher, tiles)
-    student, state = fit_siamese(settings, seed, known, tiles, read_order(order, tiles))
+    with scope_of(strategy):
+        known = load_teacher(teacher, tiles)
+        student, state = fit_siamese(
+            settings, seed, known, tiles, read_order(order, tiles), checkpoints
+        )
     with atomic_path(model) as part:
         save_model(student, part)
     write_history(state.rows, history)
@@ -147,6 +160,8 @@ def train_siamese(
         },
     )
     _write_embeddings(embeddings, tiles, vectors)
+    if checkpoints is not None:
+        checkpoints.clear()
 
 
 def fit_siamese(
@@ -155,6 +170,7 @@ def fit_siamese(
     teacher: keras.Model,
     tiles: LabelledTiles,
     order: TrainingOrder,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[keras.Model, TrainingState]:
     """Train on tiles that are open already.
 
@@ -164,6 +180,7 @@ def fit_siamese(
         teacher: Classifier from raw tiles to probabilities ``(tile, label)``.
         tiles: Labelled tiles.
         order: Batches; each makes half as many pairs.
+        checkpoints: Where an interrupted training goes on.
 
     Returns:
         The student, from raw tiles to ``(tile, label, k)``, with its best weights; the state.
@@ -175,18 +192,19 @@ def fit_siamese(
     pairs = EvaluationPairs(settings, seed, teacher, tiles, "validation")
     state = fit(
         student,
-        pair_loss(student, teacher, settings, derived),
+        pair_objective(student, teacher, settings, derived),
         scaled_for(
             keras.optimizers.RMSprop(
                 cosine_schedule(settings.learning_rate, order.steps(settings.epochs))
             ),
             settings.precision,
         ),
-        lambda epoch: order.batches(tiles, epoch),
+        partial(order.batches, tiles),
         epochs=settings.epochs,
         steps_per_epoch=len(order.rows(0)),
         validate=lambda: _validation_figures(pairs.errors(student)),
         monitor=MONITOR,
+        checkpoints=checkpoints,
         what="siamese",
     )
     return student, state
@@ -229,9 +247,9 @@ def build_siamese(
     return keras.Model(inputs, x, name="siamese")
 
 
-def pair_loss(
+def pair_objective(
     student: keras.Model, teacher: keras.Model, settings: Siamese, seed: int
-) -> Callable[[tuple[Any, ...], Any], Any]:
+) -> Objective:
     """Mean squared error of a batch: its first half paired with its second, every tile occluded.
 
     The teacher sees the same occluded tiles as the student, as the predecessor's did.
@@ -239,13 +257,23 @@ def pair_loss(
     fill = occlusion_fill(teacher, settings)
     area = settings.occlusion
 
-    def batch_loss(batch: tuple[Any, ...], step: Any) -> Any:
-        hidden = occlude(batch[0], area.min_area, area.max_area, fill, step_seed(seed, step))
+    def paired(batch: tuple[Any, ...], step: Any) -> tuple[Any, ...]:
+        seeds = step_seed(seed, step)
+        return halves(occlude(batch[0], area.min_area, area.max_area, fill, seeds))
+
+    def loss(pairs: tuple[Any, ...]) -> Any:
+        hidden = tf.concat(pairs, axis=0)
         products = pair_products(student(hidden, training=True))
         targets = pair_targets(tf.stop_gradient(teacher(hidden, training=False)))
         return tf.reduce_mean(tf.square(products - targets))
 
-    return batch_loss
+    return Objective(paired, loss)
+
+
+def halves(values: Any) -> tuple[Any, Any]:
+    """First and second half of the rows of ``(tile, ...)``; an odd last row is left out."""
+    half = tf.shape(values)[0] // 2
+    return values[:half], values[half : 2 * half]
 
 
 def pair_products(vectors: Any) -> Any:
@@ -257,8 +285,8 @@ def pair_products(vectors: Any) -> Any:
     Returns:
         ``(tile // 2, label)``.
     """
-    half = tf.shape(vectors)[0] // 2
-    return tf.reduce_sum(vectors[:half] * vectors[half : 2 * half], axis=-1)
+    first, second = halves(vectors)
+    return tf.reduce_sum(first * second, axis=-1)
 
 
 def pair_targets(probabilities: Any) -> Any:
@@ -270,8 +298,8 @@ def pair_targets(probabilities: Any) -> Any:
     Returns:
         ``(tile // 2, label)``.
     """
-    half = tf.shape(probabilities)[0] // 2
-    return probabilities[:half] * probabilities[half : 2 * half]
+    first, second = halves(probabilities)
+    return first * second
 
 
 def label_scores(vectors: npt.NDArray[np.floating[Any]]) -> Floats:

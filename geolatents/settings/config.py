@@ -43,6 +43,11 @@ class Config(Section):
     environment: Literal["cpu", "gpu"] = Field(
         "cpu", description="Conda environment of training rules, where Snakemake deploys software."
     )
+    checkpoint_minutes: float = Field(
+        3,
+        ge=0,
+        description="Minutes between two saved states of a training, which goes on from the last one after an interruption; 0: after every step. Changes no result.",
+    )
     datasets: dict[Name, Dataset] = Field({}, description="Datasets by name.")
     photos: dict[Name, PhotoSet] = Field(
         {}, description="Sets of geotagged photos by name, each with map images if wanted."

@@ -11,7 +11,7 @@ import pytest
 
 from geolatents.errors import TrainingError
 from geolatents.learning.fit import (
-    TrainingState,
+    Objective,
     adamw,
     cosine_schedule,
     fit,
@@ -27,15 +27,18 @@ def line():
     inputs = np.random.default_rng(0).normal(size=(4, 16, 2)).astype(np.float32)
     targets = inputs @ np.array([[1.0], [-2.0]], np.float32) + 0.5
 
-    def loss(batch, step):
-        return keras.ops.mean((model(batch[0], training=True) - batch[1]) ** 2)
+    def loss(rows):
+        return keras.ops.mean((model(rows[0], training=True) - rows[1]) ** 2)
 
-    return model, loss, lambda epoch: zip(inputs, targets, strict=True)
+    def batches(epoch, start):
+        return zip(inputs[start:], targets[start:], strict=True)
+
+    return model, Objective(lambda batch, step: batch, loss), batches
 
 
 def run(values, patience=None, epochs=6, **options):
     """Train with given validation figures; keep the weights after every epoch."""
-    model, loss, batches = line()
+    model, objective, batches = line()
     weights, figures = [], iter(values)
 
     def validate():
@@ -44,7 +47,7 @@ def run(values, patience=None, epochs=6, **options):
 
     state = fit(
         model,
-        loss,
+        objective,
         keras.optimizers.SGD(0.05),
         batches,
         epochs=epochs,
@@ -85,19 +88,14 @@ def test_undefined_figures_are_never_best():
     np.testing.assert_array_equal(model.get_weights()[0], weights[0][0])
 
 
-def test_goes_on_from_a_state():
-    state = TrainingState(epoch=4, step=16)
-    _, state, weights = run([1, 2, 3], state=state)
-    assert (state.epoch, state.step, len(weights)) == (6, 24, 2)
-    assert [row["epoch"] for row in state.rows] == [5, 6]
-
-
 def test_a_loss_that_is_not_finite_is_an_error():
     model, _, batches = line()
     with pytest.raises(TrainingError, match=r"no longer finite[\s\S]*learning_rate"):
         fit(
             model,
-            lambda batch, step: keras.ops.mean(model(batch[0])) * np.inf,
+            Objective(
+                lambda batch, step: batch, lambda rows: keras.ops.mean(model(rows[0])) * np.inf
+            ),
             keras.optimizers.SGD(0.1),
             batches,
             epochs=1,

@@ -22,7 +22,7 @@ from geolatents.olr.siamese import (
     drawn_batches,
     label_scores,
     load_teacher,
-    pair_loss,
+    pair_objective,
     pair_products,
     pair_targets,
     train_siamese,
@@ -153,10 +153,11 @@ def test_teacher_and_student_see_the_same_occluded_tiles():
     scores = keras.layers.Reshape((3, 1))(teacher.output)
     student = keras.Model(teacher.input, scores)
     tiles = np.random.default_rng(0).integers(0, 3000, (8, 16, 16, 2)).astype("uint16")
-    loss = pair_loss(student, teacher, siamese(), seed=0)
+    objective = pair_objective(student, teacher, siamese(), seed=0)
     # Batch normalisation of the student runs in training mode, so freeze it for the comparison.
     teacher.trainable = False
-    assert float(loss((tiles, None), tf.constant(0))) == pytest.approx(0, abs=1e-10)
+    pairs = objective.prepare((tiles, None), tf.constant(0))
+    assert float(objective.loss(pairs)) == pytest.approx(0, abs=1e-10)
 
 
 def test_only_the_student_learns():
@@ -167,7 +168,8 @@ def test_only_the_student_learns():
     tiles = np.random.default_rng(0).integers(0, 3000, (8, 16, 16, 2)).astype("uint16")
     with tf.GradientTape() as tape:
         tape.watch([v.value for v in teacher.variables if "float" in v.dtype])
-        value = pair_loss(student, teacher, siamese(), seed=0)((tiles, None), tf.constant(0))
+        objective = pair_objective(student, teacher, siamese(), seed=0)
+        value = objective.loss(objective.prepare((tiles, None), tf.constant(0)))
     gradients = tape.gradient(
         value, [v.value for v in (*student.trainable_variables, *teacher.weights)]
     )

@@ -1,11 +1,13 @@
 from pathlib import Path
 
+from geolatents.learning.devices import use_devices
 from geolatents.olr.experiment import apply_experiment
 from geolatents.settings.experiments import Experiment
 from geolatents.stores import store_of
 from geolatents.workflow import paths, rule_log, stores
 
 with rule_log(snakemake):
+    use_devices(snakemake.resources.gpu, snakemake.threads)
     apply_experiment(
         Experiment.parse(snakemake.params.config),
         seeds=snakemake.params.seeds,

@@ -1,9 +1,10 @@
 from pathlib import Path
 
+from geolatents.learning.devices import use_devices
 from geolatents.olr.classifier import train_classifier
 from geolatents.settings.models import Classifier
 from geolatents.stores import store_of
-from geolatents.workflow import rule_log, stores
+from geolatents.workflow import checkpoints, rule_log, stores
 
 with rule_log(snakemake):
     train_classifier(
@@ -16,4 +17,6 @@ with rule_log(snakemake):
         model=Path(snakemake.output.model),
         history=Path(snakemake.output.history),
         predictions=Path(snakemake.output.predictions),
+        checkpoints=checkpoints(snakemake),
+        strategy=use_devices(snakemake.resources.gpu, snakemake.threads),
     )

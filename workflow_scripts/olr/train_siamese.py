@@ -1,9 +1,10 @@
 from pathlib import Path
 
+from geolatents.learning.devices import use_devices
 from geolatents.olr.siamese import train_siamese
 from geolatents.settings.models import Classifier, Siamese
 from geolatents.stores import store_of
-from geolatents.workflow import rule_log, stores
+from geolatents.workflow import checkpoints, rule_log, stores
 
 with rule_log(snakemake):
     train_siamese(
@@ -19,4 +20,6 @@ with rule_log(snakemake):
         history=Path(snakemake.output.history),
         predictions=Path(snakemake.output.predictions),
         embeddings=Path(snakemake.output.embeddings),
+        checkpoints=checkpoints(snakemake),
+        strategy=use_devices(snakemake.resources.gpu, snakemake.threads),
     )
