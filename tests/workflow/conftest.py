@@ -47,15 +47,18 @@ class Workspace:
     def data(self) -> Path:
         return self.folder / "data"
 
+    def command(self, config: Path | None = None, cores: int = 2) -> list[str]:
+        """Snakemake on the checkout's Snakefile, here; more arguments may follow."""
+        configfile = config or self.folder / "config.yaml"
+        return [
+            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder),
+            "--profile", str(ROOT / "profiles/default"), "--configfile", str(configfile), "--cores", str(cores), "--nocolor",
+        ]  # fmt: skip
+
     def run(self, *arguments: str, config: Path | None = None, cores: int = 2) -> Run:
         """Run Snakemake on the checkout's Snakefile, here."""
-        command = [
-            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder),
-            "--profile", str(ROOT / "profiles/default"), "--cores", str(cores), "--nocolor",
-        ]  # fmt: skip
-        configfile = config or self.folder / "config.yaml"
         done = subprocess.run(
-            [*command, *arguments, "--configfile", str(configfile)],
+            [*self.command(config, cores), *arguments],
             capture_output=True,
             text=True,
             cwd=self.folder,
