@@ -10,12 +10,14 @@ from geolatents.plan import STATE, Plan, pattern
 from geolatents.workflow import (
     code,
     forget_forced,
+    outlive_warnings,
     parse_or_explain,
     print_summary,
     unwatched,
 )
 
 min_version("9.20")
+outlive_warnings()
 
 # Command-line configuration replaces the demo instead of being merged into it.
 if not {"datasets", "photos"} & set(config):
@@ -57,6 +59,7 @@ localrules:
     search,
     preview,
     check_search,
+    check_scenes,
     download,
     download_scene,
     download_landcover,
@@ -69,6 +72,8 @@ localrules:
     batches,
     olr,
     report,
+    summarise,
+    write_report,
     verify,
 
 

@@ -6,7 +6,9 @@ This is the only module that knows Snakemake.
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -170,6 +172,16 @@ def verify_results(root: Path) -> None:
             + "\n".join(f"  - {text}" for _, text in wrong),
             fix="delete these and run again: " + " ".join(sorted({str(path) for path, _ in wrong})),
         )
+
+
+def outlive_warnings() -> None:
+    """Let Snakemake, and every process that it starts, outlive the signal that warns of a time limit.
+
+    SLURM sends SIGUSR1 to all processes of a job step, and an unprepared process dies of it. A signal that is
+    ignored stays ignored in the programs that are started, until one, such as a training, asks for it.
+    """
+    if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def print_summary(plan: Plan) -> None:

@@ -12,7 +12,7 @@ rule search:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=grown(1000),
         runtime=720,
     params:
         searches=PLAN.search_requests(),
@@ -30,7 +30,7 @@ rule preview:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=grown(1000),
         runtime=60,
     params:
         downloads=download_requests,
@@ -56,7 +56,7 @@ rule check_search:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=grown(1000),
         runtime=10,
     params:
         list=search_file,
@@ -84,7 +84,7 @@ rule download_scene:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=grown(1000),
         runtime=720,
         downloads=1,
     params:
@@ -114,7 +114,7 @@ rule assemble_scene:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=60,
     params:
         provider=provider,
@@ -142,7 +142,7 @@ rule download_landcover:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=grown(1000),
         runtime=720,
         downloads=1,
     params:
@@ -171,7 +171,7 @@ rule combine_landcover:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=grown(4000),
         runtime=60,
     params:
         product=section("datasets/{dataset}/landcover/product"),
@@ -196,7 +196,7 @@ rule download_archive:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=grown(1000),
         runtime=1440,
         downloads=1,
     params:
@@ -222,7 +222,7 @@ rule download_photos:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=grown(1000),
         runtime=720,
         downloads=1,
     params:
@@ -249,7 +249,7 @@ rule download_maps:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=grown(1000),
         runtime=720,
         downloads=1,
     params:
@@ -280,7 +280,7 @@ rule join_photos:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=60,
     params:
         code=code("acquire.photos.join"),
@@ -304,7 +304,7 @@ rule draw_scene:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=10,
     params:
         config=section("datasets/{dataset}/imagery"),
@@ -329,7 +329,7 @@ rule draw_landcover:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=10,
     params:
         config=section("datasets/{dataset}/imagery"),
@@ -354,7 +354,7 @@ rule check_scene:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=30,
     params:
         imagery=scene_imagery,
@@ -382,7 +382,7 @@ rule check_scenes:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=grown(1000),
         runtime=10,
     params:
         landcover=section("datasets/{dataset}/landcover", ("service",)),
@@ -408,7 +408,7 @@ rule record_scene:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=grown(1000),
         runtime=10,
     params:
         code=code("tiles.check"),
@@ -433,7 +433,7 @@ rule check_landcover:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=grown(4000),
         runtime=30,
     params:
         config=section("datasets/{dataset}/landcover", ("service",)),
@@ -461,7 +461,7 @@ rule read_landcover:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=grown(4000),
         runtime=30,
     params:
         config=section("datasets/{dataset}/landcover", ("service",)),

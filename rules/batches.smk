@@ -15,8 +15,8 @@ rule check_split:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=grown(2000),
+        runtime=10,
     params:
         config=section("datasets/{dataset}/splits/{split}"),
         source=split_content,
@@ -44,7 +44,7 @@ rule make_split:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=30,
     params:
         config=section("datasets/{dataset}/splits/{split}"),
@@ -72,8 +72,8 @@ rule make_order:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=grown(2000),
+        runtime=10,
     params:
         config=section("datasets/{dataset}/batches/{order}"),
         code=code("batches.orders"),
@@ -99,8 +99,8 @@ rule count_labels:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=grown(2000),
+        runtime=10,
     params:
         code=code("batches.counts"),
     message:
@@ -127,7 +127,7 @@ rule export_legacy:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=30,
     params:
         code=code("batches.legacy"),

@@ -1,6 +1,15 @@
 # Path and parameter helpers of all rules; the logic is in geolatents/workflow.py.
 
 
+def grown(mem_mb):
+    """Resource: memory that grows with the attempt, so that a job that ran out of it gets more when it is retried."""
+
+    def resource(wildcards, attempt):
+        return mem_mb * attempt
+
+    return resource
+
+
 def section(path, leave_out=()):
     """Param: one section of the configuration as canonical JSON; `path` may hold wildcards."""
 

@@ -19,7 +19,7 @@ rule measure_cover:
         "../envs/cpu.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=30,
     params:
         code=code("labels.cover"),
@@ -44,8 +44,8 @@ rule check_labels:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=grown(2000),
+        runtime=10,
     params:
         config=section("datasets/{dataset}/labels/{labels}"),
         source=mapping_content,
@@ -73,8 +73,8 @@ rule make_label_set:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=grown(2000),
+        runtime=10,
     params:
         config=section("datasets/{dataset}/labels/{labels}"),
         source=mapping_content,
@@ -101,8 +101,8 @@ rule measure_cooccurrence:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=grown(2000),
+        runtime=10,
     params:
         code=code("labels.cooccurrence"),
     message:

@@ -19,8 +19,8 @@ rule check_training:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=grown(2000),
+        runtime=10,
     params:
         config=section("models/{model}", leave_out=("seeds",)),
         code=code("olr.classifier"),
@@ -54,7 +54,7 @@ rule train_classifier:
         TRAINING_ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=grown(4000),
         runtime=240,
         gpu=TRAINING_GPUS,
     params:
@@ -94,7 +94,7 @@ rule train_siamese:
         TRAINING_ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=grown(4000),
         runtime=240,
         gpu=TRAINING_GPUS,
     params:
@@ -126,7 +126,7 @@ rule evaluate_model:
         "../envs/cpu.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=30,
     params:
         config=section("models/{model}", leave_out=("seeds",)),
@@ -157,7 +157,7 @@ rule run_experiment:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=30,
     params:
         config=section("experiments/{experiment}", leave_out=("apply_to", "map_scene")),
@@ -193,7 +193,7 @@ rule apply_experiment:
         TRAINING_ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=grown(3000),
         runtime=30,
         gpu=TRAINING_GPUS,
     params:
@@ -225,7 +225,7 @@ rule map_scene:
         TRAINING_ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=grown(3000),
         runtime=30,
         gpu=TRAINING_GPUS,
     params:

@@ -16,7 +16,7 @@ rule summarise:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=grown(1000),
         runtime=10,
     params:
         entries=PLAN.entries(),
@@ -43,7 +43,7 @@ rule write_report:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=10,
     params:
         entries=PLAN.entries(),

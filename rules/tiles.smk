@@ -18,7 +18,7 @@ rule cut_tiles:
         "../envs/cpu.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=30,
     params:
         config=section("datasets/{dataset}/tiles"),
@@ -45,7 +45,7 @@ rule check_images:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=60,
     params:
         config=section("datasets/{dataset}/imagery", ("service",)),
@@ -77,7 +77,7 @@ rule pack_images:
         "../envs/cpu.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=60,
     params:
         config=section("datasets/{dataset}/imagery", ("service",)),
@@ -105,7 +105,7 @@ rule index_tiles:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=30,
     params:
         code=code("tiles.index"),
@@ -123,7 +123,7 @@ rule verify:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=60,
     params:
         root=str(PLAN.root),

@@ -36,6 +36,7 @@ def test_rule_has_its_directives_in_order(name: str, block: str) -> None:
     assert '"""' in block, "a rule has a docstring"
     assert "lambda" not in block
     assert {"mem_mb", "runtime"} <= set(re.findall(r"^        (\w+)=", block, flags=re.M))
+    assert re.search(r"^        mem_mb=grown\(\d+\),", block, flags=re.M), "more for each attempt"
     script = re.search(r'"\.\./workflow_scripts/(\w+)/(\w+)\.py"', block)
     assert script, "a rule runs a script"
     assert script[2] == name
