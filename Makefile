@@ -4,7 +4,7 @@ CORES ?= 2
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run test test-all check format lock generate benchmark clean help
+.PHONY: run test test-all test-cluster check format lock generate benchmark clean help
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -13,10 +13,13 @@ run: $(READY) ## Run the embedded, offline demo
 	$(BIN)/snakemake --cores $(CORES) --quiet host reason
 
 test: $(READY) ## Run the quick tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not cluster"
 
 test-all: $(READY) ## Run the slow tests too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not cluster"
+
+test-cluster: $(READY) ## Run the demo and what goes wrong on a private, real SLURM
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 check: $(READY) ## Style, types, floors, spelling, generated files
 	$(BIN)/ruff check .

@@ -130,7 +130,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=2,sched_min_interval=100000
 SlurmdTimeout=10
 MinJobAge=600
-KillWait=5
+KillWait=30
 
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
