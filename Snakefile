@@ -56,6 +56,7 @@ wildcard_constraints:
 
 localrules:
     all,
+    archive,
     search,
     preview,
     check_search,
@@ -133,6 +134,9 @@ rule report:
     """Summary table and report page."""
     input:
         PLAN.targets("report"),
+
+
+include: "rules/archive.smk"  # its input is that of `all`
 
 
 onstart:

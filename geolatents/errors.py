@@ -81,3 +81,7 @@ class FetchError(GeolatentsError):
 
 class AccessError(FetchError):
     """A service refuses access, or a key for it is missing."""
+
+
+class ArchiveError(GeolatentsError):
+    """An archive of a run cannot be made or read."""

@@ -20,6 +20,7 @@ from geolatents.errors import ConfigError, GeolatentsError, SceneError
 from geolatents.files import canonical_json, read_json, sha256_file, write_json
 from geolatents.labels.sets import find_mapping
 from geolatents.paths import DATA_VARIABLE, DOWNLOADS_VARIABLE, data_root
+from geolatents.places import CONTACT
 from geolatents.report.entries import entries_text, experiment_entries
 from geolatents.settings.archives import ARCHIVE_LAYOUTS, PARTITION
 from geolatents.settings.base import NO_SECTION, Section
@@ -370,6 +371,15 @@ class Plan:
         dropped = {name: fields[name].default for name in leave_out if name in fields}
         return value.model_copy(update=dropped).canonical()
 
+    def resolved(self) -> str:
+        """The whole configuration as JSON, defaults stated, as it may be published.
+
+        Order is kept, since that of names matters; folders of this machine and the user's address are not.
+        """
+        values = self.config.model_dump(mode="json")
+        values |= {"results": "results", "data": None, "downloads": None, "searches": "searches"}
+        return json.dumps(_impersonal(values))
+
     # ---- inside
 
     @cached_property
@@ -468,6 +478,18 @@ class HashCache:
             known = self._known[key] = [*state, sha256_file(path)]
             write_json(self.file, self._known)
         return str(known[2])
+
+
+def _impersonal(values: Any) -> Any:
+    """Nested values in which a stated contact is a stand-in; some services need one."""
+    if isinstance(values, list):
+        return [_impersonal(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    return {
+        name: CONTACT if name == "contact" and value else _impersonal(value)
+        for name, value in values.items()
+    }
 
 
 def _require_files(files: Iterable[Path], where: str) -> None:

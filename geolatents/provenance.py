@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from geolatents import __version__
-from geolatents.files import sha256_file, write_json
+from geolatents.files import write_json
+from geolatents.hashes import bounded_sha256, size_of
+from geolatents.host import PeakMemory, host_kind
+from geolatents.places import RESULTS, Places
 
 LIBRARIES = (
-    "geopandas", "keras", "numpy", "rasterio", "scikit-learn", "scipy", "shapely", "snakemake",
-    "tensorflow", "tensorflow-cpu", "zarr",
+    "geopandas", "keras", "matplotlib", "numpy", "pyarrow", "rasterio", "scikit-learn", "scipy",
+    "shapely", "snakemake", "tensorflow", "tensorflow-cpu", "tensorstore", "zarr", "zarrs",
 )  # fmt: skip
+
+ENDING = ".prov.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the engine says of the job that makes the artifacts.
+
+    Attributes:
+        rule: Name of the rule.
+        wildcards: Values of its wildcards.
+        threads: Threads that it was given.
+        log: Its log file.
+    """
+
+    rule: str
+    wildcards: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 1
+    log: Path | None = None
 
 
 @contextmanager
@@ -32,39 +55,54 @@ def recorded(
     config: Mapping[str, Any] | None = None,
     seed: int | None = None,
     code: str | None = None,
+    job: Job | None = None,
+    results: Path = Path(RESULTS),
 ) -> Iterator[None]:
     """Write ``{output}.prov.json`` beside each output when the block ends well.
 
+    Files are named as in :mod:`geolatents.places`, so that a record names no folder of this machine.
+
     Args:
         outputs: Artifacts that the block makes.
-        inputs: What it reads; files below 1 MB are hashed, larger ones come in through their record.
+        inputs: What it reads: files, and folders as the hash of their names and contents. What is larger than
+            :data:`geolatents.hashes.LARGEST` has no hash here: it comes in through its record or manifest.
         config: The configuration slice that it was given.
         seed: Seed of random steps.
         code: Fingerprint of the library code.
+        job: The job that runs the block.
+        results: Root of the results.
     """
+    places = Places(results)
     started, clock = datetime.now(UTC), time.perf_counter()
-    yield
+    with PeakMemory() as memory:
+        yield
+    seconds = round(time.perf_counter() - clock, 3)
     record = {
         "version": __version__,
         "commit": commit(),
         "code": code,
-        "config": config,
+        "config": json.loads(places.text(json.dumps(config))),
         "seed": seed,
-        "inputs": {p.as_posix(): _input_hash(p) for p in map(Path, inputs)},
+        "inputs": {places.name(p): bounded_sha256(p) for p in map(Path, inputs)},
+        "outputs": {places.name(p): bounded_sha256(p) for p in map(Path, outputs)},
         "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - clock, 3),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "seconds": seconds,
+        "peak_memory_mb": memory.megabytes(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
+        "host": host_kind(),
         "libraries": library_versions(),
+        **_described(job, places),
     }
     for output in map(Path, outputs):
-        write_json(provenance_path(output), {"artifact": output.as_posix(), **record})
+        name = places.name(output)
+        own = {"artifact": name, "sha256": record["outputs"][name], "bytes": size_of(output)}
+        write_json(provenance_path(output), own | record)
 
 
 def provenance_path(artifact: Path) -> Path:
     """Where the provenance of an artifact lies."""
-    return artifact.with_name(artifact.name + ".prov.json")
+    return artifact.with_name(artifact.name + ENDING)
 
 
 @cache
@@ -96,5 +134,7 @@ def _git(root: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
-def _input_hash(path: Path) -> str | None:
-    return sha256_file(path) if path.is_file() and path.stat().st_size < 2**20 else None
+def _described(job: Job | None, places: Places) -> dict[str, Any]:
+    if job is None:
+        return {}
+    return asdict(job) | {"log": places.name(job.log) if job.log else None}

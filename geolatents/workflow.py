@@ -22,8 +22,9 @@ from geolatents.acquire.fetch.secrets import redacted
 from geolatents.errors import GeolatentsError, StoreError
 from geolatents.files import read_json, sha256_file
 from geolatents.fingerprint import fingerprint
+from geolatents.places import RESULTS
 from geolatents.plan import Plan
-from geolatents.provenance import library_versions, recorded
+from geolatents.provenance import Job, library_versions, recorded
 from geolatents.stores import store_of, verify_store
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def rule_log(snakemake: Any) -> Iterator[None]:
         config={key: value for key, value in params.items() if key not in {"code", "source"}},
         seed=_seed(snakemake),
         code=params.get("code"),
+        job=_job(snakemake),
+        results=Path(snakemake.config.get("results", RESULTS)),
     )
     try:
         with record:
@@ -191,6 +194,15 @@ def print_summary(plan: Plan) -> None:
     summary, report = plan.root / "summary.csv", plan.root / "report" / "index.html"
     if summary.exists() and report.exists() and plan.config.experiments:
         print(f"\n{format_table(summary)}\n\nReport: {report}", file=sys.stderr)
+
+
+def _job(snakemake: Any) -> Job:
+    return Job(
+        rule=snakemake.rule,
+        wildcards=dict(snakemake.wildcards.items()),
+        threads=snakemake.threads,
+        log=Path(snakemake.log[0]) if snakemake.log else None,
+    )
 
 
 def _seed(snakemake: Any) -> int | None:

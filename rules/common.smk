@@ -339,3 +339,8 @@ def mapped_tiles(wildcards):
     """Input: manifest of the tiles of the scene that an experiment maps."""
     scene = PLAN.experiment(wildcards).map_scene
     return f"<results>/{wildcards.dataset}/tiles/{scene}.json"
+
+
+def checkout(wildcards):
+    """Param: folder of the Snakefile."""
+    return workflow.basedir

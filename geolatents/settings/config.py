@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from geolatents.errors import ConfigError
+from geolatents.settings.archive import ArchiveSettings
 from geolatents.settings.base import Name, Section
 from geolatents.settings.dataset import Dataset
 from geolatents.settings.experiments import Experiment
@@ -56,6 +57,9 @@ class Config(Section):
         {}, description="Models by name; the name ends in the model's kind."
     )
     experiments: dict[Name, Experiment] = Field({}, description="Experiments by name.")
+    archive: ArchiveSettings = Field(
+        ArchiveSettings(), description="What `snakemake archive` packs."
+    )
 
     @model_validator(mode="after")
     def _references(self) -> Config:
