@@ -4,13 +4,20 @@ CORES ?= 2
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run test test-all test-cluster check format lock generate benchmark clean help
+.PHONY: run archive verify test test-all test-cluster check format lock generate benchmark clean help
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 run: $(READY) ## Run the embedded, offline demo
 	$(BIN)/snakemake --cores $(CORES) --quiet host reason
+
+archive: $(READY) ## Pack the finished run into one file that another machine can check (CONFIG=my.yaml)
+	$(BIN)/snakemake archive --cores $(CORES) $(if $(CONFIG),--configfile "$(CONFIG)") --quiet host reason
+
+verify: $(READY) ## Check an archive: ARCHIVE=path; with RESULTS=results also a run made here against it
+	@test -n "$(ARCHIVE)" || { echo "name the archive: make verify ARCHIVE=results/archive/run.crate.zip"; exit 2; }
+	$(BIN)/python -m geolatents.archive verify "$(ARCHIVE)" $(if $(RESULTS),--results "$(RESULTS)")
 
 test: $(READY) ## Run the quick tests
 	$(BIN)/python -m pytest -m "not slow and not cluster"

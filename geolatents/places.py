@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from geolatents.files import content_key
 from geolatents.paths import DATA_PREFIX, DOWNLOADS_PREFIX, data_root, downloads_root
 
 RESULTS = "results"
@@ -22,7 +23,10 @@ CONTACT = "you@example.org"
 """What stands in published texts for the address that a user gives to services."""
 
 ELSEWHERE = "elsewhere:"
-"""What stands before the name of a file that lies in none of the known folders."""
+"""What stands before the name of a file that lies in none of the known folders, with a key of its path."""
+
+PERSONAL = {"tmp/", "~/", "environment/"}
+"""Words for folders in which the names of files tell something of their user."""
 
 _CONTACTS = re.compile(r"""(\\?"contact\\?": ?\\?")[^"\\]+""")
 _HOMES = re.compile(r"(?<![\w.~-])/(?:home|Users)/[^/\s\"']+")
@@ -39,13 +43,15 @@ class Places:
         self.results = Path(results)
 
     def name(self, path: Path) -> str:
-        """Public name of a file: ``results/...``, ``data:...``, relative to the working folder, or its bare name."""
+        """Public name of a file: ``results/...``, ``data:...``, relative to the working folder; else its bare name and a key."""
         path = Path(path)
         for spelled in (path.absolute(), path.resolve()):
             for folder, word in self._folders:
                 if spelled.is_relative_to(folder):
+                    if word in PERSONAL:
+                        break
                     return word + spelled.relative_to(folder).as_posix()
-        return ELSEWHERE + path.name
+        return f"{ELSEWHERE}{content_key(path.resolve().as_posix())[:8]}/{path.name}"
 
     def text(self, text: str) -> str:
         """A text in which the folders of this machine bear their public names, and a contact its stand-in."""

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +86,10 @@ def rules_reference() -> str:
 
 def environment(purpose: str) -> str:
     """Conda environment with the versions of the lock file, and the library itself."""
-    packages = _locked()
+    locked = _locked()
+    packages = {name: locked[name] for name in _needed(locked)}
     if purpose == "gpu":
-        version = packages.pop("tensorflow-cpu")
-        packages["tensorflow[and-cuda]"] = version
-    for name in _development_only(packages):
-        packages.pop(name)
+        packages["tensorflow[and-cuda]"] = packages.pop("tensorflow-cpu")
     lines = [
         f"# {NOTICE}. Versions come from requirements.lock.",
         "# GEOLATENTS_HOME is set by the Snakefile to the checkout; pip expands it.",
@@ -216,13 +214,35 @@ def _locked() -> dict[str, str]:
     return found
 
 
-def _development_only(packages: dict[str, str]) -> set[str]:
-    """Packages that only the development extra asks for, as far as it names them."""
+def _needed(locked: Iterable[str]) -> set[str]:
+    """Packages that the library and its extras `cpu` and `slurm` reach; those of development stay out.
+
+    The lock file says below each package which others it is there for.
+    """
+    roots = _asked_for("cpu", "slurm")
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    wanted_by = {
+        name: set(re.findall(r"^    # +(?:via )?([a-z0-9][a-z0-9-]*)$", entry, flags=re.M))
+        - {"via"}
+        for name, entry in re.findall(
+            r"^([a-z0-9][a-z0-9-]*)[^\n]*\n((?:    .*\n)*)", text, flags=re.M
+        )
+    }
+    reached = roots & set(locked)
+    while new := {n for n in locked if n not in reached and wanted_by[n] & reached}:
+        reached |= new
+    return reached
+
+
+def _asked_for(*extras: str) -> set[str]:
+    """Packages that pyproject.toml names: those of the library and of some extras."""
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    named = {re.split(r"[<>=\[ ]", item)[0] for item in project["optional-dependencies"]["dev"]}
-    return named & set(packages) - {"setuptools"}
+    named = [*project["dependencies"]]
+    for extra in extras:
+        named += project["optional-dependencies"][extra]
+    return {re.split(r"[<>=\[ ]", item)[0] for item in named}
 
 
 if __name__ == "__main__":

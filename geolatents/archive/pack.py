@@ -152,14 +152,15 @@ README_TEXT = f"""\
 
 Check that nothing was changed, with Python 3.11 or later and nothing else, in this folder:
 
-    cd workflow && python -m geolatents.archive verify ..
+    cd workflow && python3 -B -m geolatents.archive verify ..
 
 or with coreutils alone: `sha256sum --check {MANIFEST}`.
 
-Make the run again, with the same input data: `make -C workflow .venv/ready`, then
+Make the run again, with the same input data, in a copy of this folder without `results/`:
 
-    workflow/.venv/bin/snakemake --snakefile workflow/Snakefile --directory again --cores 2 --configfile config.yaml
-    make -C workflow verify ARCHIVE="$PWD" RESULTS="$PWD/again/results"
+    make -C workflow .venv/ready
+    workflow/.venv/bin/snakemake --snakefile workflow/Snakefile --cores 2 --configfile config.yaml
+    make -C workflow verify ARCHIVE=/path/to/this/archive RESULTS="$PWD/results"
 
 In logs and provenance, folders of the machine that made them bear names: `results/`, `data:`, `downloads:`, `workflow/`.
 """

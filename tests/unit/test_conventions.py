@@ -104,3 +104,32 @@ def test_environments_hold_every_dependency_and_the_library() -> None:
         text = file.read_text()
         assert needed <= set(re.findall(r"- ([a-z0-9-]+)(?:\[[\w-]+\])?==", text)), file
         assert "-e ${GEOLATENTS_HOME}" in text
+
+
+def test_environments_hold_nothing_of_development() -> None:
+    """Followed through the metadata of the installed packages, where the generator follows the lock file."""
+    import importlib.metadata
+    import tomllib
+
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    pending = [
+        Requirement(item) for item in (*project["dependencies"], *extras["cpu"], *extras["slurm"])
+    ]
+    reached: set[tuple[str, str]] = set()
+    while pending:
+        requirement = pending.pop()
+        for extra in requirement.extras | {""}:
+            key = (canonicalize_name(requirement.name), extra)
+            if key in reached:
+                continue
+            reached.add(key)
+            for text in importlib.metadata.requires(requirement.name) or ():
+                needed = Requirement(text)
+                if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                    pending.append(needed)
+    text = (ROOT / "envs" / "cpu.yaml").read_text()
+    assert set(re.findall(r"- ([a-z0-9-]+)==", text)) == {name for name, _ in reached}
