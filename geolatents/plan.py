@@ -371,6 +371,10 @@ class Plan:
         dropped = {name: fields[name].default for name in leave_out if name in fields}
         return value.model_copy(update=dropped).canonical()
 
+    def scene_lists(self) -> str:
+        """Paths of the lists of scenes that searches found, as JSON; the configuration is not whole without them."""
+        return canonical_json([self.searches.file(name) for name in self.downloaded()])
+
     def resolved(self) -> str:
         """The whole configuration as JSON, defaults stated, as it may be published.
 

@@ -20,6 +20,7 @@ rule archive:
     params:
         config=section("archive"),
         run=PLAN.resolved(),
+        lists=PLAN.scene_lists(),
         root=str(PLAN.root),
         checkout=unwatched(checkout),
         code=code("archive.pack"),

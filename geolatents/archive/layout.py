@@ -14,3 +14,6 @@ INPUTS = "inputs.json"
 
 README = "README.md"
 """What the archive is, for people."""
+
+LISTS = "searches"
+"""Folder of the lists of scenes that searches found, as in the configuration of an archive."""

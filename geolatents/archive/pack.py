@@ -13,7 +13,7 @@ from geolatents.archive.citation import read_citation
 from geolatents.archive.contents import Member, members
 from geolatents.archive.crate import CONFIG, Contents, metadata
 from geolatents.archive.identity import identity
-from geolatents.archive.layout import IDENTITIES, INPUTS, MANIFEST, METADATA, README
+from geolatents.archive.layout import IDENTITIES, INPUTS, LISTS, MANIFEST, METADATA, README
 from geolatents.archive.licences import left_out
 from geolatents.archive.private import Inspector, publishable
 from geolatents.archive.run import Run, finished_run
@@ -35,6 +35,7 @@ def write_archive(
     settings: ArchiveSettings,
     config: Mapping[str, Any],
     checkout: Path,
+    lists: Iterable[Path] = (),
 ) -> None:
     """Pack a finished run into a zip.
 
@@ -47,6 +48,7 @@ def write_archive(
         settings: What it holds and says of itself.
         config: The resolved configuration, without folders of this machine.
         checkout: Folder of the Snakefile.
+        lists: Lists of scenes that searches found.
 
     Raises:
         ArchiveError: An artifact is missing, without provenance, or not what its provenance says; or a file holds
@@ -63,6 +65,8 @@ def write_archive(
         for member in progress(members(run, kept_out, checkout), what="Packing", unit="file"):
             _add(archive, member, places)
         _require_as_recorded(run, archive.written)
+        for file in sorted(lists):
+            archive.add_file(f"{LISTS}/{file.name}", file)
         archive.add_text(CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         archive.add_text(IDENTITIES, _json(_identities(run, identities, kept_out)))
         archive.add_text(INPUTS, _json(foreign_inputs(run)))
@@ -145,6 +149,7 @@ README_TEXT = f"""\
 |---|---|
 | `results/` | artifacts, beside each its provenance (`.prov.json`); logs, benchmarks and ledgers |
 | `{CONFIG}` | the resolved configuration |
+| `{LISTS}/` | lists of scenes that searches found, where there are any |
 | `workflow/` | the code: Snakefile, rules, scripts, library, environments, lock file, documentation |
 | `{MANIFEST}` | sha256 of every other file |
 | `{IDENTITIES}` | identity of every artifact by its content, also of those that are not in the archive |

@@ -102,6 +102,7 @@ def pack(
         config=config
         or {"results": "results", "datasets": {"demo": {"imagery": {"provider": "files"}}}},
         checkout=make_checkout(folder),
+        lists=sorted(folder.glob("searches/*.geojson")),
     )
     return output
 

@@ -63,6 +63,15 @@ def test_it_holds_the_run_and_nothing_else(tmp_path: Path) -> None:
     ]
 
 
+def test_lists_of_searches_come_along(tmp_path: Path) -> None:
+    root = data.make_run(tmp_path)
+    (tmp_path / "searches").mkdir()
+    (tmp_path / "searches/demo.geojson").write_text("{}")
+    archive = data.pack(tmp_path, root)
+    assert data.read(archive, "searches/demo.geojson") == {}
+    assert found(archive) == []
+
+
 def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
     root = data.make_run(tmp_path)
     first = sha256_file(data.pack(tmp_path, root))

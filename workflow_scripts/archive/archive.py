@@ -12,5 +12,6 @@ with rule_log(snakemake):
         output=Path(snakemake.output[0]),
         settings=ArchiveSettings.parse(snakemake.params.config),
         config=json.loads(snakemake.params.run),
+        lists=paths(json.loads(snakemake.params.lists)),
         checkout=Path(snakemake.params.checkout.value),
     )
