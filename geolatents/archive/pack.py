@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -99,12 +100,12 @@ def _add(archive: ArchiveWriter, member: Member, places: Places) -> None:
 
 def _require_as_recorded(run: Run, written: Mapping[str, Written]) -> None:
     """An artifact that was changed by hand is not what its provenance tells."""
-    wrong = []
-    for name, job in run.makers.items():
-        recorded = job.outputs.get(name)
-        found = _found(name, written)
-        if recorded and found and recorded != found:
-            wrong.append(name)
+    found = _hashes(run, written)
+    wrong = [
+        name
+        for name, job in run.makers.items()
+        if job.outputs.get(name) and name in found and job.outputs[name] != found[name]
+    ]
     if wrong:
         raise ArchiveError(
             f"{len(wrong)} artifacts are not what their provenance says",
@@ -114,14 +115,16 @@ def _require_as_recorded(run: Run, written: Mapping[str, Written]) -> None:
         )
 
 
-def _found(name: str, written: Mapping[str, Written]) -> str | None:
-    """Hash of a file or folder as it went into the archive; none where it stayed out."""
-    if name in written:
-        return written[name].sha256
-    below = {
-        n.removeprefix(f"{name}/"): w.sha256 for n, w in written.items() if n.startswith(f"{name}/")
-    }
-    return sha256_of_names(sorted(below.items())) if below else None
+def _hashes(run: Run, written: Mapping[str, Written]) -> dict[str, str]:
+    """Hashes of the artifacts as they went into the archive; what stayed out has none."""
+    found = {name: one.sha256 for name, one in written.items() if name in run.makers}
+    folders: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, one in written.items():
+        for parent in PurePosixPath(name).parents:
+            if parent.as_posix() in run.makers:
+                below = PurePosixPath(name).relative_to(parent).as_posix()
+                folders[parent.as_posix()].append((below, one.sha256))
+    return found | {name: sha256_of_names(sorted(files)) for name, files in folders.items()}
 
 
 def _identities(run: Run, identities: Mapping[str, str], kept_out: Mapping[str, str]) -> Json:

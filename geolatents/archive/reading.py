@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import stat
@@ -23,7 +22,7 @@ PIECE = 2**20
 SMALL = 2**28
 """Bytes of the largest description that is read into memory."""
 
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 """What a damaged or encrypted zip raises while it is read."""
 
 
@@ -160,7 +159,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
         )
     try:
         file = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, io.UnsupportedOperation) as error:
+    except (ValueError, *DAMAGED) as error:
         raise ArchiveError(
             "the archive is no zip, or its end is missing",
             where=path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -100,18 +101,19 @@ class Run:
         """What another run must reproduce of an artifact: ``data`` exactly, ``trained`` within the tolerance, ``shown`` not."""
         if Path(name).suffix in SHOWN:
             return "shown"
-        return "trained" if self._trained(name) else "data"
+        return "trained" if name in self._of_training else "data"
 
-    def _trained(self, name: str) -> bool:
-        pending, seen = [name], set()
-        while pending:
-            maker = self.makers.get(pending.pop())
-            if maker is not None and id(maker) not in seen:
-                if maker.record.get("seed") is not None:
-                    return True
-                seen.add(id(maker))
-                pending += maker.inputs
-        return False
+    @cached_property
+    def _of_training(self) -> set[str]:
+        """Artifacts of jobs with a seed, and all that was made from them."""
+        found = {name for name, job in self.makers.items() if job.record.get("seed") is not None}
+        while new := {
+            name
+            for name, job in self.makers.items()
+            if name not in found and not found.isdisjoint(job.inputs)
+        }:
+            found |= new
+        return found
 
 
 def path_below(root: Path, name: str) -> Path:

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from geolatents.archive.__main__ import main
@@ -255,6 +256,24 @@ def test_a_truncated_zip_is_refused(packed: Path, tmp_path: Path) -> None:
     half.write_bytes(packed.read_bytes()[:5000])
     with pytest.raises(ArchiveError, match="no zip, or its end is missing"):
         found(half)
+
+
+def test_no_damage_ends_in_a_crash(packed: Path, tmp_path: Path) -> None:
+    """Wherever a byte is flipped, a file is named, the archive is refused, or no content has changed."""
+    rng, whole = np.random.default_rng(0), packed.read_bytes()
+    directory = whole.index(b"PK\1\2")
+    places = [*rng.integers(0, len(whole), 40), *rng.integers(directory, len(whole), 40)]
+    outcomes = set()
+    for place in places:
+        content = bytearray(whole)
+        content[place] ^= 1 << int(rng.integers(8))
+        damaged = tmp_path / "damaged.zip"
+        damaged.write_bytes(content)
+        try:
+            outcomes.add("named" if found(damaged) else "unchanged")
+        except ArchiveError:
+            outcomes.add("refused")
+    assert {"named", "refused"} <= outcomes
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
