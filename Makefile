@@ -4,13 +4,16 @@ CORES ?= 2
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run archive verify test test-all test-cluster check format lock generate benchmark clean help
+.PHONY: run estimate archive verify test test-all test-cluster check format lock generate benchmark clean help
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 run: $(READY) ## Run the embedded, offline demo
 	$(BIN)/snakemake --cores $(CORES) --quiet host reason
+
+estimate: $(READY) ## Say what a run would take: make estimate ARGS="--configfile my.yaml"
+	@$(BIN)/python -m geolatents.estimate --cores $(CORES) $(ARGS)
 
 archive: $(READY) ## Pack the finished run into one file that another machine can check (CONFIG=my.yaml)
 	$(BIN)/snakemake archive --cores $(CORES) $(if $(CONFIG),--configfile "$(CONFIG)") --quiet host reason

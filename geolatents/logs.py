@@ -26,7 +26,10 @@ class _Shown(logging.Formatter):
 
 
 def configure(
-    level: int = logging.INFO, file: str | None = None, shown: Callable[[str], str] = str
+    level: int = logging.INFO,
+    file: str | None = None,
+    shown: Callable[[str], str] = str,
+    errors_on_terminal: bool = True,
 ) -> None:
     """Send the library's messages to stderr and, if given, to a log file.
 
@@ -34,10 +37,13 @@ def configure(
         level: Least level.
         file: Log file.
         shown: What is done to every text before it is written, such as hiding secrets.
+        errors_on_terminal: Whether errors also go to stderr; not where a digest shows them later.
     """
     LOG.setLevel(level)
     LOG.handlers.clear()
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if not errors_on_terminal:
+        handlers[0].addFilter(_is_no_error)
     if file:
         handlers.append(logging.FileHandler(file, mode="w", encoding="utf-8"))
     for handler in handlers:
@@ -47,6 +53,10 @@ def configure(
     # At DEBUG these print whole addresses, keys included.
     for name in ("urllib3", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.INFO)
+
+
+def _is_no_error(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR
 
 
 def progress(

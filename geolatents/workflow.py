@@ -1,6 +1,6 @@
 """What the Snakefile and its scripts need beside the plan: fingerprints, the frame of a job, the last words.
 
-This is the only module that knows Snakemake.
+Only this module knows the `snakemake` object of a script; engine.py reads the workflow from outside.
 """
 
 from __future__ import annotations
@@ -60,7 +60,12 @@ def rule_log(snakemake: Any) -> Iterator[None]:
     Args:
         snakemake: The object that Snakemake gives to a script.
     """
-    logs.configure(file=str(snakemake.log[0]) if snakemake.log else None, shown=redacted)
+    logs.configure(
+        file=str(snakemake.log[0]) if snakemake.log else None,
+        shown=redacted,
+        # Snakemake's run ends with a digest of all errors; in a notebook nobody else shows them.
+        errors_on_terminal=not snakemake.log or getattr(snakemake, "in_notebook", False),
+    )
     params = {
         key: value.value if isinstance(value, Unwatched) else value
         for key, value in snakemake.params.items()
@@ -128,6 +133,40 @@ def forget_forced(dag: Any, root: Path) -> None:
 def trained(model: str, state: Path) -> str:
     """Name of a trained model and seed: the folder of its ``model.keras`` below the results root."""
     return Path(model).parent.relative_to(state.parent).as_posix()
+
+
+def job(
+    rule: str,
+    *,
+    configfile: str | Path | None = None,
+    directory: str | Path | None = None,
+    into: str | Path | None = None,
+    cores: int | None = None,
+    **wildcards: str | int,
+) -> Any:
+    """The `snakemake` object that a rule's script gets, for a notebook; runs nothing, locks nothing, needs no network.
+
+    Example:
+        >>> snakemake = job("cut_tiles", dataset="demo-a", scene="a-01", into="/tmp/trial")
+        >>> runpy.run_path("workflow_scripts/tiles/cut_tiles.py", {"snakemake": snakemake})
+
+    Args:
+        rule: Name of the rule.
+        configfile: Configuration; default: the demo's.
+        directory: Where `snakemake` runs; default: the folder of the Snakefile. From any other folder, paths are absolute.
+        into: Folder that takes outputs and log instead of the results; without it, a script writes where the rule would.
+        cores: Cores of the run, which bound the threads; default: all.
+        wildcards: Wildcards of the rule by name.
+
+    Raises:
+        ConfigError: No such rule, a missing or wrong wildcard, or a wrong configuration.
+    """
+    from geolatents.engine import script_object  # Snakemake's own parts are not needed in a script
+
+    found = {name: str(value) for name, value in wildcards.items()}
+    return script_object(
+        rule, found, configfile=configfile, directory=directory, into=into, cores=cores
+    )
 
 
 def paths(items: Iterable[str | Path]) -> list[Path]:

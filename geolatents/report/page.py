@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from geolatents import __version__
 from geolatents.files import atomic_path, read_json
 from geolatents.provenance import provenance_path
+from geolatents.report.costs import cost_table, duration
 from geolatents.report.datasets import dataset_section
 from geolatents.report.entries import ExperimentEntry
 from geolatents.report.images import embedded, embedded_map
@@ -89,6 +90,7 @@ def write_report(
         summary=_summary_rows(summary),
         experiments=[experiment_section(entry, root) for entry in entries],
         datasets=[dataset_section(name, root, used[name]) for name in used],
+        costs=cost_table(root),
         provenance=[row for entry in entries for row in _provenance_rows(entry, root)],
     )  # fmt: skip
     with atomic_path(output) as part:
@@ -153,6 +155,8 @@ def _environment() -> Environment:
     )
     environment.filters["number"] = number
     environment.filters["gain"] = gain
+    environment.filters["percent"] = percent
+    environment.filters["duration"] = duration
     environment.filters["threshold"] = threshold_text
     return environment
 

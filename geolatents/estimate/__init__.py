@@ -1,0 +1,1 @@
+"""Jobs, time, disk and files of a run, before it starts."""

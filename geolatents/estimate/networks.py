@@ -1,0 +1,55 @@
+"""Multiplications of a network's forward pass, from its settings alone; TensorFlow is not needed."""
+
+from __future__ import annotations
+
+from geolatents.settings.models import Classifier, Model, Network
+
+KERNEL = 9
+"""Weights of a 3 x 3 convolution per pair of channels."""
+
+OLR_CNN = ((64, 64), (64, 64), (64, 64), (128, 128), (256, 256))
+"""Filters of the predecessor's network (learning/networks.py)."""
+
+SLOWER = {"float32": 2.3}
+"""How many times as long as bfloat16 a precision takes, measured on a processor with AMX."""
+
+
+def multiplications(model: Model, pixels: float, bands: int) -> float:
+    """Multiplications of one tile's forward pass; float32 counts as slower.
+
+    Args:
+        model: Settings of a classifier or Siamese network.
+        pixels: Pixels of a tile.
+        bands: Bands of a tile.
+    """
+    slower = SLOWER.get(model.precision, 1.0)
+    if not isinstance(model, Classifier):
+        return slower * _pairs([(width, width) for width in model.widths], pixels, bands)
+    if model.network.name == "olr_cnn":
+        return slower * _pairs(OLR_CNN, pixels, bands)
+    return slower * _residual(model.network, pixels, bands)
+
+
+def _residual(network: Network, pixels: float, bands: int) -> float:
+    area = pixels / network.stem_stride**2
+    channels, total = network.widths[0], area * KERNEL * bands * network.widths[0]
+    for stage, width in enumerate(network.widths):
+        area /= 4 if stage else 1
+        for _ in range(network.blocks):
+            total += area * (KERNEL * channels * width + KERNEL * width**2)
+            total += area * channels * width if channels != width else 0
+            channels = width
+    return total
+
+
+def _pairs(
+    widths: tuple[tuple[int, int], ...] | list[tuple[int, int]], pixels: float, bands: int
+) -> float:
+    """Pairs of convolutions, each halving the map."""
+    total, channels, area = 0.0, bands, pixels
+    for pair in widths:
+        for width in pair:
+            total += area * KERNEL * channels * width
+            channels = width
+        area /= 4
+    return total
