@@ -5,6 +5,7 @@ import os
 from snakemake.utils import min_version
 
 from geolatents.acquire.scene_list import CELL
+from geolatents.hooks import print_costs, print_estimate, print_failures
 from geolatents.settings.config import validate_config
 from geolatents.plan import STATE, Plan, pattern
 from geolatents.workflow import (
@@ -34,6 +35,9 @@ os.environ.setdefault(
     "GEOLATENTS_HOME", workflow.basedir
 )  # envs/*.yaml install the library from here
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+report: "docs/captions/workflow.rst"
 
 
 pathvars:
@@ -72,6 +76,9 @@ localrules:
     labels,
     batches,
     olr,
+    vae,
+    landuse,
+    ground,
     report,
     summarise,
     write_report,
@@ -128,6 +135,32 @@ rule olr:
     """Models and experiments of the olr system."""
     input:
         PLAN.targets("olr"),
+    message:
+        PLAN.target_message("olr")
+
+
+rule vae:
+    """Autoencoders and what their latent space knows about land."""
+    input:
+        PLAN.targets("vae"),
+    message:
+        PLAN.target_message("vae")
+
+
+rule landuse:
+    """Classifiers of land use and their interpretation."""
+    input:
+        PLAN.targets("landuse"),
+    message:
+        PLAN.target_message("landuse")
+
+
+rule ground:
+    """Ground photos generated from satellite tiles."""
+    input:
+        PLAN.targets("ground"),
+    message:
+        PLAN.target_message("ground")
 
 
 rule report:
@@ -141,7 +174,13 @@ include: "rules/archive.smk"  # its input is that of `all`
 
 onstart:
     forget_forced(workflow.dag, PLAN.root / STATE)
+    print_estimate(workflow)
 
 
 onsuccess:
+    print_costs(workflow)
     print_summary(PLAN)
+
+
+onerror:
+    print_failures(workflow)

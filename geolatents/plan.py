@@ -39,6 +39,10 @@ NOTHING = r"(?!)"
 """A regular expression that no name matches."""
 
 
+SYSTEMS_TO_COME = ("vae", "landuse", "ground")
+"""Systems that no section of the configuration can ask for yet; as targets they exist and are empty."""
+
+
 class Plan:
     """Names and paths of everything that a configuration asks for.
 
@@ -151,8 +155,15 @@ class Plan:
         return [
             f"{self.root}/{path}"
             for stage in stages
+            if stage not in SYSTEMS_TO_COME
             for path in getattr(self, f"_{stage}_targets")()
         ]
+
+    def target_message(self, stage: str) -> str:
+        """What the target of a stage says: that it is made, or that there is nothing of it to make."""
+        if self.targets(stage):
+            return f"All of {stage} is made"
+        return f"Nothing to do: the configuration asks for nothing of {stage}"
 
     def _download_targets(self) -> Iterator[str]:
         for dataset in self.downloaded():

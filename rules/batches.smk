@@ -90,7 +90,17 @@ rule count_labels:
         labels="<results>/{dataset}/labels/{labels}.json",
     output:
         table="<results>/{dataset}/batches/{order}/{labels}-counts.csv",
-        figure="<results>/{dataset}/batches/{order}/{labels}-counts.png",
+        figure=report(
+            "<results>/{dataset}/batches/{order}/{labels}-counts.png",
+            caption="../docs/captions/counts.rst",
+            category="5. Batches",
+            subcategory="{dataset}",
+            labels={
+                "order": "{order}",
+                "label set": "{labels}",
+                "shows": "labels per batch",
+            },
+        ),
     log:
         "<results>/{dataset}/logs/count_labels/{order}-{labels}.log",
     benchmark:

@@ -92,7 +92,17 @@ rule measure_cooccurrence:
         split="<results>/{dataset}/splits/{split}.json",
     output:
         table="<results>/{dataset}/labels/{labels}/cooccurrence-{split}.json",
-        figure="<results>/{dataset}/labels/{labels}/cooccurrence-{split}.png",
+        figure=report(
+            "<results>/{dataset}/labels/{labels}/cooccurrence-{split}.png",
+            caption="../docs/captions/cooccurrence.rst",
+            category="4. Labels",
+            subcategory="{dataset}",
+            labels={
+                "label set": "{labels}",
+                "split": "{split}",
+                "shows": "co-occurrence",
+            },
+        ),
     log:
         "<results>/{dataset}/logs/measure_cooccurrence/{labels}-{split}.log",
     benchmark:

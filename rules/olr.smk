@@ -116,8 +116,20 @@ rule evaluate_model:
         history="<results>/{dataset}/models/{model}/seed-{seed}/history.csv",
         split=split_of_model,
     output:
-        metrics="<results>/{dataset}/models/{model}/seed-{seed}/metrics.json",
-        card="<results>/{dataset}/models/{model}/seed-{seed}/model_card.md",
+        metrics=report(
+            "<results>/{dataset}/models/{model}/seed-{seed}/metrics.json",
+            caption="../docs/captions/metrics.rst",
+            category="3. Models",
+            subcategory="{dataset}",
+            labels={"model": "{model}", "seed": "{seed}", "shows": "metrics"},
+        ),
+        card=report(
+            "<results>/{dataset}/models/{model}/seed-{seed}/model_card.md",
+            caption="../docs/captions/card.rst",
+            category="3. Models",
+            subcategory="{dataset}",
+            labels={"model": "{model}", "seed": "{seed}", "shows": "model card"},
+        ),
     log:
         "<results>/{dataset}/logs/evaluate_model/{model}-seed-{seed}.log",
     benchmark:
@@ -147,8 +159,20 @@ rule run_experiment:
         summary="<results>/{dataset}/tiles.json",
     output:
         agreement="<results>/{dataset}/experiments/{experiment}/agreement.json",
-        figure="<results>/{dataset}/experiments/{experiment}/agreement.png",
-        per_label="<results>/{dataset}/experiments/{experiment}/per-label.csv",
+        figure=report(
+            "<results>/{dataset}/experiments/{experiment}/agreement.png",
+            caption="../docs/captions/agreement.rst",
+            category="2. Experiments",
+            subcategory="{experiment}",
+            labels={"on": "{dataset}", "shows": "label matrices"},
+        ),
+        per_label=report(
+            "<results>/{dataset}/experiments/{experiment}/per-label.csv",
+            caption="../docs/captions/per-label.rst",
+            category="2. Experiments",
+            subcategory="{experiment}",
+            labels={"on": "{dataset}", "shows": "metrics per label"},
+        ),
     log:
         "<results>/{dataset}/logs/run_experiment/{experiment}.log",
     benchmark:
@@ -181,7 +205,13 @@ rule apply_experiment:
         summary="<results>/{other}/tiles.json",
     output:
         agreement="<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.json",
-        figure="<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.png",
+        figure=report(
+            "<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.png",
+            caption="../docs/captions/applied.rst",
+            category="2. Experiments",
+            subcategory="{experiment}",
+            labels={"on": "{other}", "shows": "label matrices"},
+        ),
         predictions=directory(
             "<results>/{dataset}/experiments/{experiment}/on-{other}/predictions.zarr"
         ),

@@ -7,7 +7,12 @@ rule summarise:
         agreements=PLAN.experiment_paths("agreement.json"),
         metrics=PLAN.metrics(),
     output:
-        "<results>/summary.csv",
+        report(
+            "<results>/summary.csv",
+            caption="../docs/captions/summary.rst",
+            category="1. Summary",
+            labels={"shows": "all experiments and baselines"},
+        ),
     log:
         "<results>/logs/summarise.log",
     benchmark:
@@ -34,7 +39,12 @@ rule write_report:
         experiments=PLAN.targets("olr"),
         tables=PLAN.targets("labels", "batches"),
     output:
-        "<results>/report/index.html",
+        report(
+            "<results>/report/index.html",
+            caption="../docs/captions/page.rst",
+            category="1. Summary",
+            labels={"shows": "the page with everything"},
+        ),
     log:
         "<results>/logs/write_report.log",
     benchmark:
