@@ -3,6 +3,9 @@
 Snakemake sees no change of library code. Every rule therefore has a param with the hash of the syntax trees
 (no comments, docstrings or field descriptions) of its library modules, of everything that they import from this package, and of
 the package's data files that they name. A reformatted comment changes nothing; a changed line changes exactly its users.
+
+Fields of the configuration are left out: their values, defaults included, reach a rule as params of their own, so that a
+changed default runs exactly the rules that use it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "geolatents"
+SETTINGS = "geolatents.settings."
+"""Modules whose fields are left out; their functions count."""
+
 LEFT_OUT = (
     "geolatents.acquire.fetch.",
     "geolatents.learning.checkpoints",
@@ -50,10 +56,17 @@ def reached(*modules: str) -> set[str]:
     return seen
 
 
-def normalised_tree(source: str) -> str:
-    """Text of a syntax tree without comments, positions, docstrings and ``Field`` descriptions."""
+def normalised_tree(source: str, *, fields: bool = True) -> str:
+    """Text of a syntax tree without comments, positions, docstrings and ``Field`` descriptions.
+
+    Args:
+        source: Text of a module.
+        fields: Whether fields of classes, ``name: type = Field(...)``, count.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and not fields:
+            node.body = [item for item in node.body if not _is_field(item)]
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [item for item in node.body if not _is_text(item)]
         elif isinstance(node, ast.Call):
@@ -69,7 +82,8 @@ def _parsed(name: str) -> tuple[str, tuple[str, ...]]:
         raise ModuleNotFoundError(f"{name} is no module of {PACKAGE}")
     source = path.read_text(encoding="utf-8")
     tree = ast.parse(source)
-    digest = hashlib.sha256(normalised_tree(source).encode())
+    text = normalised_tree(source, fields=not name.startswith(SETTINGS))
+    digest = hashlib.sha256(text.encode())
     for data in sorted(_data_files(tree, path)):
         digest.update(data.relative_to(ROOT).as_posix().encode() + data.read_bytes())
     return digest.hexdigest(), tuple(sorted(set(_imports(tree, name, path))))
@@ -131,6 +145,15 @@ def _files_at(base: Path, text: str) -> Iterator[Path]:
             )
     except OSError:
         return
+
+
+def _is_field(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.AnnAssign)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Name)
+        and node.value.func.id == "Field"
+    )
 
 
 def _is_text(node: ast.stmt) -> bool:

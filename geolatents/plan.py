@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from glob import escape
 from pathlib import Path
@@ -17,7 +18,7 @@ from geolatents.acquire.landcover.read import landcover_files
 from geolatents.acquire.searches import Searches
 from geolatents.acquire.synthetic.names import scene_names
 from geolatents.errors import ConfigError, GeolatentsError, SceneError
-from geolatents.files import canonical_json, read_json, sha256_file, write_json
+from geolatents.files import canonical_json, read_json, remove_leftovers, sha256_file, write_json
 from geolatents.labels.sets import find_mapping
 from geolatents.paths import DATA_VARIABLE, DOWNLOADS_VARIABLE, data_root
 from geolatents.places import CONTACT
@@ -189,26 +190,25 @@ class Plan:
         for name, dataset in self.config.datasets.items():
             for labels in dataset.labels:
                 yield f"{name}/labels/{labels}.json"
-                yield from (
-                    f"{name}/labels/{labels}/cooccurrence-{split}.json" for split in dataset.splits
-                )
+                for split in dataset.splits:
+                    yield from _with_figure(f"{name}/labels/{labels}/cooccurrence-{split}.json")
 
     def _batches_targets(self) -> Iterator[str]:
         for name, dataset in self.config.datasets.items():
             yield from (f"{name}/splits/{split}.json" for split in dataset.splits)
             for order in dataset.batches:
                 yield f"{name}/batches/{order}.json"
-                yield from (
-                    f"{name}/batches/{order}/{labels}-counts.csv" for labels in dataset.labels
-                )
+                for labels in dataset.labels:
+                    yield from _with_figure(f"{name}/batches/{order}/{labels}-counts.csv")
 
     def _olr_targets(self) -> Iterator[str]:
         for model in self.config.models:
             yield from (f"{folder}/metrics.json" for folder in self._model_folders(model))
         for name, experiment in self.config.experiments.items():
             folder = self.experiment_folder(name)
-            yield f"{folder}/agreement.json"
-            yield from (f"{folder}/on-{other}/agreement.json" for other in experiment.apply_to)
+            yield from _with_figure(f"{folder}/agreement.json")
+            for other in experiment.apply_to:
+                yield from _with_figure(f"{folder}/on-{other}/agreement.json")
             if experiment.map_scene:
                 yield f"{folder}/map.tif"
 
@@ -330,7 +330,7 @@ class Plan:
     def scene_imagery(self, dataset: str) -> str:
         """Imagery as the check of a scene sees it: what only the search or the download need is left out."""
         imagery = self.config.datasets[dataset].imagery
-        return (imagery.assembled() if isinstance(imagery, DOWNLOADED) else imagery).canonical()
+        return (imagery.assembled() if isinstance(imagery, DOWNLOADED) else imagery).complete()
 
     def search_requests(self) -> str:
         """What `snakemake search` asks for, as canonical JSON: kind, provider, settings and list by name."""
@@ -370,7 +370,7 @@ class Plan:
     # ---- parameters
 
     def section(self, path: str, leave_out: Iterable[str] = ()) -> str:
-        """Canonical JSON of one section of the configuration, such as ``datasets/demo/tiles``."""
+        """Canonical JSON of one section of the configuration, such as ``datasets/demo/tiles``, with all defaults."""
         value: Any = self.config
         for key in path.split("/"):
             value = value[key] if isinstance(value, Mapping) else getattr(value, key)
@@ -378,9 +378,7 @@ class Plan:
             return NO_SECTION
         if not isinstance(value, Section):
             raise ConfigError(f"{path} is no section")
-        fields = type(value).model_fields
-        dropped = {name: fields[name].default for name in leave_out if name in fields}
-        return value.model_copy(update=dropped).canonical()
+        return value.complete(leave_out)
 
     def scene_lists(self) -> str:
         """Paths of the lists of scenes that searches found, as JSON; the configuration is not whole without them."""
@@ -491,7 +489,9 @@ class HashCache:
         known = self._known.get(key)
         if known is None or known[:2] != state:
             known = self._known[key] = [*state, sha256_file(path)]
-            write_json(self.file, self._known)
+            with suppress(OSError):  # a full disk: jobs say so better, and this is only a cache
+                remove_leftovers(self.file, older_than=3600)
+                write_json(self.file, self._known)
         return str(known[2])
 
 
@@ -505,6 +505,11 @@ def _impersonal(values: Any) -> Any:
         name: CONTACT if name == "contact" and value else _impersonal(value)
         for name, value in values.items()
     }
+
+
+def _with_figure(table: str) -> list[str]:
+    """A table or matrix, and the figure that is drawn of it."""
+    return [table, str(Path(table).with_suffix(".png"))]
 
 
 def _require_files(files: Iterable[Path], where: str) -> None:

@@ -89,18 +89,7 @@ rule count_labels:
         order="<results>/{dataset}/batches/{order}.json",
         labels="<results>/{dataset}/labels/{labels}.json",
     output:
-        table="<results>/{dataset}/batches/{order}/{labels}-counts.csv",
-        figure=report(
-            "<results>/{dataset}/batches/{order}/{labels}-counts.png",
-            caption="../docs/captions/counts.rst",
-            category="5. Batches",
-            subcategory="{dataset}",
-            labels={
-                "order": "{order}",
-                "label set": "{labels}",
-                "shows": "labels per batch",
-            },
-        ),
+        "<results>/{dataset}/batches/{order}/{labels}-counts.csv",
     log:
         "<results>/{dataset}/logs/count_labels/{order}-{labels}.log",
     benchmark:
@@ -117,6 +106,39 @@ rule count_labels:
         "Counting labels of {wildcards.labels} in the batches {wildcards.order} of {wildcards.dataset}"
     script:
         "../workflow_scripts/batches/count_labels.py"
+
+
+rule draw_counts:
+    """Draw the labels of every batch."""
+    input:
+        table="<results>/{dataset}/batches/{order}/{labels}-counts.csv",
+        order="<results>/{dataset}/batches/{order}.json",
+        labels="<results>/{dataset}/labels/{labels}.json",
+    output:
+        report(
+            "<results>/{dataset}/batches/{order}/{labels}-counts.png",
+            caption="../docs/captions/counts.rst",
+            category="5. Batches",
+            subcategory="{dataset}",
+            labels={"order": "{order}", "label set": "{labels}", "shows": "labels per batch"},
+        ),
+    log:
+        "<results>/{dataset}/logs/draw_counts/{order}-{labels}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/draw_counts/{order}-{labels}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=10,
+    params:
+        figures=section("figures"),
+        code=code("batches.figures"),
+    message:
+        "Drawing labels of {wildcards.labels} in the batches {wildcards.order} of {wildcards.dataset}"
+    script:
+        "../workflow_scripts/batches/draw_counts.py"
 
 
 rule export_legacy:

@@ -91,18 +91,7 @@ rule measure_cooccurrence:
         labels="<results>/{dataset}/labels/{labels}.json",
         split="<results>/{dataset}/splits/{split}.json",
     output:
-        table="<results>/{dataset}/labels/{labels}/cooccurrence-{split}.json",
-        figure=report(
-            "<results>/{dataset}/labels/{labels}/cooccurrence-{split}.png",
-            caption="../docs/captions/cooccurrence.rst",
-            category="4. Labels",
-            subcategory="{dataset}",
-            labels={
-                "label set": "{labels}",
-                "split": "{split}",
-                "shows": "co-occurrence",
-            },
-        ),
+        "<results>/{dataset}/labels/{labels}/cooccurrence-{split}.json",
     log:
         "<results>/{dataset}/logs/measure_cooccurrence/{labels}-{split}.log",
     benchmark:
@@ -119,3 +108,34 @@ rule measure_cooccurrence:
         "Measuring co-occurrence of {wildcards.labels} of {wildcards.dataset}"
     script:
         "../workflow_scripts/labels/measure_cooccurrence.py"
+
+
+rule draw_cooccurrence:
+    """Draw which labels occur together."""
+    input:
+        "<results>/{dataset}/labels/{labels}/cooccurrence-{split}.json",
+    output:
+        report(
+            "<results>/{dataset}/labels/{labels}/cooccurrence-{split}.png",
+            caption="../docs/captions/cooccurrence.rst",
+            category="4. Labels",
+            subcategory="{dataset}",
+            labels={"label set": "{labels}", "split": "{split}", "shows": "co-occurrence"},
+        ),
+    log:
+        "<results>/{dataset}/logs/draw_cooccurrence/{labels}-{split}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/draw_cooccurrence/{labels}-{split}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=10,
+    params:
+        figures=section("figures"),
+        code=code("labels.figures"),
+    message:
+        "Drawing co-occurrence of {wildcards.labels} of {wildcards.dataset}"
+    script:
+        "../workflow_scripts/labels/draw_cooccurrence.py"

@@ -159,13 +159,6 @@ rule run_experiment:
         summary="<results>/{dataset}/tiles.json",
     output:
         agreement="<results>/{dataset}/experiments/{experiment}/agreement.json",
-        figure=report(
-            "<results>/{dataset}/experiments/{experiment}/agreement.png",
-            caption="../docs/captions/agreement.rst",
-            category="2. Experiments",
-            subcategory="{experiment}",
-            labels={"on": "{dataset}", "shows": "label matrices"},
-        ),
         per_label=report(
             "<results>/{dataset}/experiments/{experiment}/per-label.csv",
             caption="../docs/captions/per-label.rst",
@@ -205,13 +198,6 @@ rule apply_experiment:
         summary="<results>/{other}/tiles.json",
     output:
         agreement="<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.json",
-        figure=report(
-            "<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.png",
-            caption="../docs/captions/applied.rst",
-            category="2. Experiments",
-            subcategory="{experiment}",
-            labels={"on": "{other}", "shows": "label matrices"},
-        ),
         predictions=directory(
             "<results>/{dataset}/experiments/{experiment}/on-{other}/predictions.zarr"
         ),
@@ -236,6 +222,70 @@ rule apply_experiment:
         "Applying {wildcards.experiment} to {wildcards.other}"
     script:
         "../workflow_scripts/olr/apply_experiment.py"
+
+
+rule draw_agreement:
+    """Draw label matrices beside the co-occurrence of true labels."""
+    input:
+        agreement="<results>/{dataset}/experiments/{experiment}/agreement.json",
+        labels=labels_of_experiment,
+    output:
+        report(
+            "<results>/{dataset}/experiments/{experiment}/agreement.png",
+            caption="../docs/captions/agreement.rst",
+            category="2. Experiments",
+            subcategory="{experiment}",
+            labels={"on": "{dataset}", "shows": "label matrices"},
+        ),
+    log:
+        "<results>/{dataset}/logs/draw_agreement/{experiment}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/draw_agreement/{experiment}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=10,
+    params:
+        figures=section("figures"),
+        code=code("olr.figures"),
+    message:
+        "Drawing the agreement of {wildcards.experiment}"
+    script:
+        "../workflow_scripts/olr/draw_agreement.py"
+
+
+rule draw_agreement_elsewhere:
+    """Draw label matrices beside the co-occurrence of true labels of another dataset."""
+    input:
+        agreement="<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.json",
+        labels=labels_of_experiment,
+    output:
+        report(
+            "<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.png",
+            caption="../docs/captions/applied.rst",
+            category="2. Experiments",
+            subcategory="{experiment}",
+            labels={"on": "{other}", "shows": "label matrices"},
+        ),
+    log:
+        "<results>/{dataset}/logs/draw_agreement_elsewhere/{experiment}-on-{other}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/draw_agreement_elsewhere/{experiment}-on-{other}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=10,
+    params:
+        figures=section("figures"),
+        code=code("olr.figures"),
+    message:
+        "Drawing the agreement of {wildcards.experiment} on {wildcards.other}"
+    script:
+        "../workflow_scripts/olr/draw_agreement_elsewhere.py"
 
 
 rule map_scene:

@@ -7,28 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from geolatents.batches.orders import read_order
 from geolatents.files import atomic_path
-from geolatents.labels.figures import class_text, colour_strip, text_on
-from geolatents.labels.sets import LabelClass, read_labels
+from geolatents.labels.sets import read_labels
 from geolatents.logs import LOG
 
-MOST_ROWS = 60
-"""Batches that the figure shows; the table has all of the first epoch."""
 
-
-def count_labels(order: Path, labels: Path, table: Path, figure: Path) -> float | None:
+def count_labels(order: Path, labels: Path, table: Path) -> float | None:
     """Count the labels in each batch of the first epoch.
 
     Args:
         order: Batch order.
         labels: Label set; tiles that it leaves out count nothing.
         table: CSV to write: ``batch`` and one column per label code.
-        figure: PNG to write: batches x labels, at most :data:`MOST_ROWS` batches.
 
     Returns:
         Imbalance between batches, see :func:`imbalance`.
@@ -38,9 +30,8 @@ def count_labels(order: Path, labels: Path, table: Path, figure: Path) -> float 
     presence = _presence_by_tile(ids, label_set.ids, label_set.labels)
     counts = presence[index[0]].sum(axis=1)
     ratio = imbalance(counts, index.shape[2])
-    LOG.info("%s", _statement(ratio))
+    LOG.info("%s", statement(ratio))
     _write_table(counts, label_set.codes, table)
-    _draw(counts, label_set.classes, ratio, figure)
     return ratio
 
 
@@ -80,7 +71,8 @@ def _presence_by_tile(
     return np.where(rows[:, None] >= 0, labels[rows], 0).astype(np.int32)
 
 
-def _statement(ratio: float | None) -> str:
+def statement(ratio: float | None) -> str:
+    """The imbalance between batches in words."""
     if ratio is None:
         return "Too few batches or labels to tell how evenly labels are spread"
     return f"Label counts vary {ratio:.2f} times as much between batches as in random batches"
@@ -91,43 +83,3 @@ def _write_table(counts: npt.NDArray[np.integer], codes: list[str], table: Path)
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["batch", *codes])
         writer.writerows([batch, *row] for batch, row in enumerate(counts.tolist()))
-
-
-def _draw(
-    counts: npt.NDArray[np.integer],
-    classes: list[LabelClass],
-    ratio: float | None,
-    figure: Path,
-) -> None:
-    shown = counts[:MOST_ROWS]
-    n_rows, n_columns = shown.shape
-    width = max(6.5, 2.0 + 0.32 * n_columns)
-    height = 3.6 + 0.19 * n_rows
-    canvas = Figure(figsize=(width, height), layout="constrained")
-    axes = canvas.add_subplot()
-    image = axes.imshow(shown, cmap="viridis", aspect="auto", vmin=0, interpolation="nearest")
-    _write_counts(axes, shown, image.to_rgba(shown))
-    step = 1 if n_rows <= 30 else 5
-    axes.set_yticks(range(0, n_rows, step))
-    axes.set_xticks(range(n_columns), [class_text(item) for item in classes], rotation=90)
-    axes.tick_params(labelsize=7)
-    axes.set_ylabel("batch of the first epoch")
-    colour_strip(axes, classes, "x")
-    total = f", first {n_rows} of {len(counts)} batches" if n_rows < len(counts) else ""
-    axes.set_title(f"Tiles with each label per batch{total}\n{_statement(ratio)}", fontsize=9)
-    canvas.colorbar(
-        image, ax=axes, label="tiles", shrink=0.8, pad=0.02, ticks=MaxNLocator(6, integer=True)
-    )
-    with atomic_path(figure) as part:
-        canvas.savefig(part, format="png", dpi=120)
-
-
-def _write_counts(
-    axes: Axes, counts: npt.NDArray[np.integer], colours: npt.NDArray[np.floating]
-) -> None:
-    for row, column in np.argwhere(counts).tolist():  # zeros are left empty
-        text = axes.text(
-            column, row, str(counts[row, column]), ha="center", va="center", fontsize=6,
-            color=text_on(colours[row, column].tolist()),
-        )  # fmt: skip
-        text.set_in_layout(False)  # thousands of them slow the layout down

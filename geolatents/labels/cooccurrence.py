@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from geolatents.files import Json, write_json
-from geolatents.labels.figures import Matrix, draw_matrices
 from geolatents.labels.parts import PARTS, parts_of
-from geolatents.labels.sets import LabelClass, read_labels
+from geolatents.labels.sets import read_labels
 from geolatents.seeds import generator
 
 ALL = "all"
@@ -26,8 +25,8 @@ Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.integer | np.bool_]
 
 
-def measure_cooccurrence(labels: Path, split: Path, output: Path, figure: Path) -> None:
-    """Measure and draw which labels occur together, in each part of a split and in all tiles.
+def measure_cooccurrence(labels: Path, split: Path, output: Path) -> None:
+    """Measure which labels occur together, in each part of a split and in all tiles.
 
     The JSON has ``classes`` and ``parts``; each part has ``n``, ``counts`` (tiles with both
     labels), ``conditional`` (row i, column j: P(j given i)), ``phi``, ``phi_low``, ``phi_high``,
@@ -38,7 +37,6 @@ def measure_cooccurrence(labels: Path, split: Path, output: Path, figure: Path) 
         labels: Label set.
         split: Split of the dataset.
         output: JSON file to write.
-        figure: PNG to write: phi and P(j given i) of the test part (of all tiles if it is empty).
 
     Raises:
         SplitError: The split lacks tiles of the label set.
@@ -50,8 +48,6 @@ def measure_cooccurrence(labels: Path, split: Path, output: Path, figure: Path) 
         rows = np.ones(len(part), dtype=bool) if name == ALL else part == name
         results[name] = cooccurrence(label_set.labels[rows], block[rows], name)
     write_json(output, {"classes": label_set.classes, "parts": _as_json(results)})
-    shown = "test" if results["test"]["n"] else ALL
-    _draw(results[shown], label_set.classes, shown, figure)
 
 
 def cooccurrence(labels: Labels, blocks: npt.NDArray[np.str_], name: str = "") -> dict[str, Json]:
@@ -179,16 +175,3 @@ def _as_json(value: Json) -> Json:
         return value.tolist()
     rows = np.round(value, 6) + 0.0  # no negative zero
     return [[x if np.isfinite(x) else None for x in row] for row in rows.tolist()]
-
-
-def _draw(result: dict[str, Json], classes: list[LabelClass], part: str, figure: Path) -> None:
-    where = "all tiles" if part == ALL else f"{part} part"
-    draw_matrices(
-        [
-            Matrix("phi", result["phi"]),
-            Matrix("P(column given row)", result["conditional"], centred=False),
-        ],
-        classes,
-        figure,
-        title=f"Co-occurrence of labels, {where} (n = {result['n']})",
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +16,9 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from geolatents.files import atomic_path
+from geolatents.files import atomic_path, read_json
 from geolatents.labels.sets import LabelClass
+from geolatents.settings.figures import Figures
 
 LONGEST_NAME = 26
 """Characters of a class's name; longer ones are cut at a word."""
@@ -25,8 +26,10 @@ LONGEST_NAME = 26
 MOST_NUMBERS = 20
 """Matrices up to this many labels have their values written in the cells."""
 
+PART = "test"
+"""Part whose co-occurrence is drawn; all tiles where it is empty."""
+
 _MISSING = "#d9d9d9"
-_DPI = 130
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,44 @@ class Matrix:
     centred: bool = True
 
 
+def draw_cooccurrence(table: Path, output: Path, settings: Figures | None = None) -> None:
+    """Draw phi and P(j given i) of the test part, or of all tiles where it is empty.
+
+    Args:
+        table: ``cooccurrence-{split}.json``.
+        output: PNG to write.
+        settings: Colours, order and resolution.
+
+    Raises:
+        StoreError: The table is missing or no JSON.
+    """
+    content = read_json(table)
+    part = PART if content["parts"][PART]["n"] else "all"
+    found = content["parts"][part]
+    where = "all tiles" if part == "all" else f"{part} part"
+    draw_matrices(
+        [
+            Matrix("phi", np.array(found["phi"], dtype=np.float64)),
+            Matrix(
+                "P(column given row)",
+                np.array(found["conditional"], dtype=np.float64),
+                centred=False,
+            ),
+        ],
+        content["classes"],
+        output,
+        title=f"Co-occurrence of labels, {where} (n = {found['n']})",
+        settings=settings,
+    )
+
+
 def draw_matrices(
-    matrices: Sequence[Matrix], labels: Sequence[LabelClass], output: Path, *, title: str = ""
+    matrices: Sequence[Matrix],
+    labels: Sequence[LabelClass],
+    output: Path,
+    *,
+    title: str = "",
+    settings: Figures | None = None,
 ) -> None:
     """Draw matrices side by side: same label order, and one colour scale for all of a kind.
 
@@ -57,21 +96,26 @@ def draw_matrices(
         labels: Code, name and colour of each row, in the order of the matrices.
         output: PNG to write.
         title: Title of the figure.
+        settings: Colours, order and resolution; the order is that of the first matrix.
     """
+    settings = settings or Figures()
+    rows = display_order(matrices[0].values, settings)
+    labels = [labels[row] for row in rows]
+    matrices = [replace(matrix, values=matrix.values[np.ix_(rows, rows)]) for matrix in matrices]
     n = len(labels)
     side = max(3.0, n * (0.30 if n <= MOST_NUMBERS else 0.19))
     kinds = sorted({matrix.centred for matrix in matrices}, reverse=True)
     size = (len(matrices) * (side + 0.5) + 2.6 + 0.9 * len(kinds), side + 1.9)
     figure = Figure(figsize=size, layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(matrices), sharey=False)).tolist()
-    limit = _largest(matrices)
+    limit = settings.limit or _largest(matrices)
     for position, (axes, matrix) in enumerate(zip(panels, matrices, strict=True)):
-        _draw_panel(axes, matrix, labels, limit, names=position == 0)
+        _draw_panel(axes, matrix, labels, limit, settings.colours, names=position == 0)
     for centred in kinds:
         shown = [
             axes for axes, matrix in zip(panels, matrices, strict=True) if matrix.centred == centred
         ]
-        colours, scale = _colours(centred, limit)
+        colours, scale = _colours(centred, limit, settings.colours)
         bar = figure.colorbar(
             ScalarMappable(scale, colours), ax=shown, shrink=0.75, pad=0.02, fraction=0.05,
             extend="both" if centred else "neither",
@@ -80,7 +124,26 @@ def draw_matrices(
     if title:
         figure.suptitle(title, fontsize=10)
     with atomic_path(output) as part:
-        figure.savefig(part, format="png", dpi=_DPI)
+        figure.savefig(part, format="png", dpi=settings.dpi)
+
+
+def display_order(relations: npt.ArrayLike, settings: Figures) -> list[int]:
+    """Positions of labels in the order in which they are drawn.
+
+    `similar` puts labels that occur together side by side: the leaves of average linkage on
+    1 - relation, in their optimal order (Bar-Joseph et al. 2001).
+
+    Args:
+        relations: Phi or correlation, shape (label, label); NaN counts as none.
+        settings: The order.
+    """
+    values = np.nan_to_num(np.array(relations, dtype=np.float64))
+    if settings.order == "official" or len(values) < 3:
+        return list(range(len(values)))
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    apart = np.clip(1 - (values + values.T) / 2, 0, None)[np.triu_indices(len(values), 1)]
+    return [int(row) for row in leaves_list(linkage(apart, "average", optimal_ordering=True))]
 
 
 def class_text(item: LabelClass) -> str:
@@ -137,10 +200,16 @@ def text_on(colour: Sequence[float]) -> str:
 
 
 def _draw_panel(
-    axes: Axes, matrix: Matrix, labels: Sequence[LabelClass], limit: float, *, names: bool
+    axes: Axes,
+    matrix: Matrix,
+    labels: Sequence[LabelClass],
+    limit: float,
+    diverging: str,
+    *,
+    names: bool,
 ) -> None:
     n = len(labels)
-    colours, scale = _colours(matrix.centred, limit)
+    colours, scale = _colours(matrix.centred, limit, diverging)
     axes.imshow(
         np.ma.masked_invalid(matrix.values), cmap=colours, norm=scale, interpolation="nearest"
     )
@@ -168,10 +237,10 @@ def _write_values(
             )  # fmt: skip
 
 
-def _colours(centred: bool, limit: float) -> tuple[Colormap, Normalize]:
+def _colours(centred: bool, limit: float, diverging: str) -> tuple[Colormap, Normalize]:
     import matplotlib
 
-    colours = matplotlib.colormaps["RdBu_r" if centred else "viridis"].with_extremes(bad=_MISSING)
+    colours = matplotlib.colormaps[diverging if centred else "viridis"].with_extremes(bad=_MISSING)
     return colours, Normalize(-limit, limit) if centred else Normalize(0, 1)
 
 

@@ -18,7 +18,6 @@ from geolatents.learning.metrics import evaluate_labels
 from geolatents.logs import LOG
 from geolatents.olr.agreement import Sample, measure_agreement
 from geolatents.olr.evaluate import decision_thresholds
-from geolatents.olr.figures import draw_agreement
 from geolatents.olr.samples import Predictions, read_predictions, read_sample, tile_groups
 from geolatents.settings.experiments import Experiment
 
@@ -39,7 +38,6 @@ def run_experiment(
     split: Path,
     tiles: Path | None = None,
     output: Path,
-    figure: Path,
     per_label: Path,
     name: str = "experiment",
     ledger: Path | None = None,
@@ -55,10 +53,9 @@ def run_experiment(
         split: Split of the dataset, with its blocks.
         tiles: Tile table of the dataset, for groups and positions.
         output: ``agreement.json`` to write: ``{scorer: {seed: {...}}}``.
-        figure: ``agreement.png`` to write: the matrices of the first seed side by side.
         per_label: ``per-label.csv`` to write: one row per scorer, seed and label, of the test part
             whatever the target.
-        name: Name of the experiment, for ledger and figure.
+        name: Name of the experiment, for the ledger.
         ledger: Ledger of readings of the test part; None: not recorded.
         seed: Seed of permutations and folds.
 
@@ -69,11 +66,9 @@ def run_experiment(
         record_reading(ledger, what=f"experiment {name}", rule="run_experiment")
     found: dict[str, dict[str, Any]] = {}
     rows: list[dict[str, Any]] = []
-    classes: list[dict[str, Any]] = []
     for scorer, stores in (("classifier", classifier), ("siamese", siamese)):
         for model_seed, store in zip(seeds, stores, strict=bool(stores)):
             predictions = read_predictions(store)
-            classes = classes or predictions.classes
             result, labels = _one_model(predictions, settings, split, tiles, seed)
             found.setdefault(scorer, {})[str(model_seed)] = result
             rows += [{"scorer": scorer, "seed": model_seed, **row} for row in labels]
@@ -81,7 +76,6 @@ def run_experiment(
     if settings.published:
         found["published"] = dict(settings.published)
     write_json(output, found)
-    draw_agreement(found, classes, figure, title=f"{name}: {_target_text(settings)}")
     with atomic_path(per_label) as part:
         pd.DataFrame(rows, columns=list(PER_LABEL_COLUMNS)).to_csv(part, index=False)
 
@@ -97,7 +91,6 @@ def apply_experiment(
     classifier: Sequence[Path],
     tiles: Path | None = None,
     output: Path,
-    figure: Path,
     predictions: Path,
     dataset: str = "another dataset",
     name: str = "experiment",
@@ -121,7 +114,6 @@ def apply_experiment(
             training phi and for thresholds that were tuned there.
         tiles: Tile table of the other dataset, for groups.
         output: ``agreement.json`` to write: ``{"classifier": {seed: {...}}}``.
-        figure: ``agreement.png`` to write.
         predictions: Zarr store to write: ``ids, part, scores`` (mean over seeds), ``targets`` and
             ``scores_by_seed (tile, seed, label)``.
         dataset: Name of the other dataset.
@@ -153,9 +145,6 @@ def apply_experiment(
         found["classifier"][str(model_seed)] = result
         _log(f"{name} on {dataset}, seed {model_seed}", result)
     write_json(output, found)
-    draw_agreement(
-        found, [dict(item) for item in own.classes], figure, title=f"{name} applied to {dataset}"
-    )
     by_seed = np.stack(scores, axis=1)
     write_predictions(
         predictions,
@@ -250,14 +239,6 @@ def _check_width(scores: npt.NDArray[np.float32], own: Labels, model: Path) -> N
             found=f"{scores.shape[1]}",
             fix="train the model again",
         )
-
-
-def _target_text(settings: Experiment) -> str:
-    return {
-        "test": "labels of the test part",
-        "train": "labels of the training part",
-        "all": "labels of all parts",
-    }[settings.agreement.target]
 
 
 def _log(what: str, result: Mapping[str, Any]) -> None:

@@ -16,9 +16,10 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
-from geolatents.files import atomic_path
-from geolatents.labels.figures import class_text, colour_strip, shorten, text_on
+from geolatents.files import atomic_path, read_json
+from geolatents.labels.figures import class_text, colour_strip, display_order, shorten, text_on
 from geolatents.labels.sets import LabelClass
+from geolatents.settings.figures import Figures
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,6 +35,13 @@ LEAST_LIMIT = 0.3
 GREY = "#d9d9d9"
 
 SCORERS = ("classifier", "siamese")
+TARGETS = {
+    "test": "labels of the test part",
+    "train": "labels of the training part",
+    "all": "labels of all parts",
+}
+"""What the models' matrices are compared with, in words."""
+
 SCATTER = {
     "train_phi": ("phi of training labels", "#8c8c8c", "x"),
     "classifier": ("classifier", "#1b6ca8", "o"),
@@ -95,11 +103,41 @@ class Layout:
         return left / WIDTH, bottom / self.height, width / WIDTH, height / self.height
 
 
+def draw_experiment(
+    agreement: Path,
+    labels: Path,
+    output: Path,
+    *,
+    name: str,
+    applied_to: str | None = None,
+    settings: Figures | None = None,
+) -> None:
+    """Draw what an experiment found, see :func:`draw_agreement`.
+
+    Args:
+        agreement: ``agreement.json``.
+        labels: Manifest of the models' label set, for names and colours.
+        output: PNG to write.
+        name: Name of the experiment.
+        applied_to: The other dataset, where it was applied to one.
+        settings: Colours, order and resolution.
+
+    Raises:
+        StoreError: A file is missing or no JSON.
+    """
+    found = read_json(agreement)
+    target = next(iter(found["classifier"].values())).get("target", "all")
+    title = f"{name} applied to {applied_to}" if applied_to else f"{name}: {TARGETS[target]}"
+    classes = read_json(labels)["attributes"]["classes"]
+    draw_agreement(found, classes, output, title, settings)
+
+
 def draw_agreement(
     agreement: Mapping[str, Any],
     classes: Sequence[Mapping[str, Any]],
     output: Path,
     title: str = "",
+    settings: Figures | None = None,
 ) -> None:
     """Draw phi of the true labels and the models' correlations in the same order and colours.
 
@@ -112,25 +150,32 @@ def draw_agreement(
         classes: ``code``, ``name`` and ``colour`` of all labels of the models.
         output: PNG to write.
         title: Title of the figure.
+        settings: Colours, order and resolution; the order is that of the true labels' phi.
     """
+    settings = settings or Figures()
     first = {s: next(iter(agreement[s].values())) for s in SCORERS if agreement.get(s)}
     reference = next(iter(first.values()))
     labels = _label_classes(reference["labels"], classes)
     if len(labels) < 2:
-        _draw_nothing(reference, output, title)
+        _draw_nothing(reference, output, title, settings.dpi)
         return
-    matrices = _matrices(first, reference)
-    scale = _scale(reference["phi"])
+    rows = display_order(reference["phi"], settings)
+    labels = [labels[row] for row in rows]
+    matrices = {
+        name: matrix[np.ix_(rows, rows)] for name, matrix in _matrices(first, reference).items()
+    }
+    scale = _scale(reference["phi"], settings.limit)
+    colours = matplotlib.colormaps[settings.colours].with_extremes(bad=GREY)
     layout = Layout.of(labels)
     figure = Figure(figsize=(WIDTH, layout.height))
     for position, (name, matrix) in enumerate(matrices.items()):
         axes = figure.add_axes(layout.place(position))
-        _draw_matrix(axes, matrix, labels, scale, layout, names=position % 2 == 0)
+        _draw_matrix(axes, matrix, labels, colours, scale, layout, names=position % 2 == 0)
         axes.set_title(name, fontsize=10)
-    _draw_bar(figure, layout, scale, matrices)
+    _draw_bar(figure, layout, colours, scale, matrices)
     _draw_scatter(figure.add_axes(layout.place(len(matrices))), first, reference, layout.side)
     figure.text(0.5, 1 - 0.1 / layout.height, title, ha="center", va="top", fontsize=12)
-    _save(figure, output)
+    _save(figure, output, settings.dpi)
 
 
 def _matrices(
@@ -153,13 +198,14 @@ def _draw_matrix(
     axes: Axes,
     matrix: Floats,
     labels: Sequence[LabelClass],
+    colours: Colormap,
     scale: Normalize,
     layout: Layout,
     *,
     names: bool,
 ) -> None:
     n = len(labels)
-    axes.imshow(np.ma.masked_invalid(matrix), _colours(), scale, interpolation="nearest")
+    axes.imshow(np.ma.masked_invalid(matrix), colours, scale, interpolation="nearest")
     axes.set_xticks(range(n), [_code(item) for item in labels], rotation=90)
     axes.set_yticks(range(n), [class_text(item) if names else _code(item) for item in labels])
     axes.tick_params(labelsize=layout.points)
@@ -167,15 +213,18 @@ def _draw_matrix(
     colour_strip(axes, labels, "x", swatch)
     colour_strip(axes, labels, "y", swatch)
     if n <= MOST_NUMBERS:
-        _write_values(axes, matrix, scale, size=min(9.0, 0.36 * 72 * layout.side / n))
+        size = min(9.0, 0.36 * 72 * layout.side / n)
+        _write_values(axes, matrix, colours, scale, size)
 
 
-def _write_values(axes: Axes, matrix: Floats, scale: Normalize, size: float) -> None:
+def _write_values(
+    axes: Axes, matrix: Floats, colours: Colormap, scale: Normalize, size: float
+) -> None:
     for (row, column), value in np.ndenumerate(matrix):
         if np.isfinite(value):
             axes.text(
                 column, row, _short(value), ha="center", va="center", fontsize=size,
-                color=text_on(_colours()(scale(value))),
+                color=text_on(colours(scale(value))),
             )  # fmt: skip
 
 
@@ -185,7 +234,11 @@ def _short(value: float) -> str:
 
 
 def _draw_bar(
-    figure: Figure, layout: Layout, scale: Normalize, matrices: Mapping[str, Floats]
+    figure: Figure,
+    layout: Layout,
+    colours: Colormap,
+    scale: Normalize,
+    matrices: Mapping[str, Floats],
 ) -> None:
     """One colour bar for all matrices, below the first column."""
     beyond = any(np.nanmax(np.abs(m), initial=0) > (scale.vmax or 1) for m in matrices.values())
@@ -193,7 +246,7 @@ def _draw_bar(
         layout.left, layout.foot - layout.codes - 0.27, layout.side, 0.13
     )  # fmt: skip
     bar = figure.colorbar(
-        ScalarMappable(scale, _colours()), cax=figure.add_axes(place), orientation="horizontal",
+        ScalarMappable(scale, colours), cax=figure.add_axes(place), orientation="horizontal",
         extend="both" if beyond else "neither",
     )  # fmt: skip
     bar.ax.tick_params(labelsize=8)
@@ -251,12 +304,12 @@ def _figures_that_count(entry: Mapping[str, Any]) -> str:
     return ",\n".join(parts) or f"{entry['n_tiles']} tiles"
 
 
-def _draw_nothing(reference: Mapping[str, Any], output: Path, title: str) -> None:
+def _draw_nothing(reference: Mapping[str, Any], output: Path, title: str, dpi: int) -> None:
     figure = Figure(figsize=(6, 2), layout="constrained")
     reasons = "; ".join(f"{code}: {why}" for code, why in reference["left_out"].items())
     figure.text(0.5, 0.5, f"{title}\nfewer than two labels can be compared\n{reasons[:200]}",
                 ha="center", va="center", fontsize=8, wrap=True)  # fmt: skip
-    _save(figure, output)
+    _save(figure, output, dpi)
 
 
 def _aligned(entry: Mapping[str, Any], reference: Mapping[str, Any]) -> Floats:
@@ -283,18 +336,16 @@ def _label_classes(codes: Sequence[str], classes: Sequence[Mapping[str, Any]]) -
     ]
 
 
-def _scale(phi: Sequence[Sequence[float]]) -> Normalize:
-    """Scale around 0 that ends where 99 % of the true labels' relations do, in twentieths."""
+def _scale(phi: Sequence[Sequence[float]], limit: float | None) -> Normalize:
+    """Scale around 0 that ends at the limit, or where 99 % of the true labels' relations do, in twentieths."""
+    if limit is not None:
+        return Normalize(-limit, limit)
     values = np.array(phi, dtype=np.float64)
     apart = np.abs(values[~np.eye(len(values), dtype=bool)])
     known = apart[np.isfinite(apart)]
     reach = float(np.quantile(known, 0.99)) if known.size else 0.0
-    limit = float(np.clip(np.ceil(round(20 * reach, 6)) / 20, LEAST_LIMIT, 1.0))
-    return Normalize(-limit, limit)
-
-
-def _colours() -> Colormap:
-    return matplotlib.colormaps["RdBu_r"].with_extremes(bad=GREY)
+    end = float(np.clip(np.ceil(round(20 * reach, 6)) / 20, LEAST_LIMIT, 1.0))
+    return Normalize(-end, end)
 
 
 def _code(item: LabelClass) -> str:
@@ -308,6 +359,6 @@ def _longest(texts: Sequence[str], points: float) -> float:
     )
 
 
-def _save(figure: Figure, output: Path) -> None:
+def _save(figure: Figure, output: Path, dpi: int) -> None:
     with atomic_path(output) as part:
-        figure.savefig(part, format="png", dpi=140)
+        figure.savefig(part, format="png", dpi=dpi)

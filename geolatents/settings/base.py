@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -47,10 +48,21 @@ class Section(BaseModel):
     def canonical(self) -> str:
         """The section as one canonical JSON string: sorted, defaults left out, schema version in front.
 
-        Leaving defaults out keeps old results valid when a field is added; a *changed* default is seen
-        through the code fingerprint, since it changes this package.
+        For what is kept and compared over versions, such as the search that a list of scenes came from.
         """
         values: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
+        return canonical_json({"schema": SCHEMA_VERSION, **values})
+
+    def complete(self, leave_out: Iterable[str] = ()) -> str:
+        """The same with all values, also those that are defaults: what a rule's param shows.
+
+        A changed default is then a changed param of exactly the rules that use it; those that state
+        the value, and all others, see nothing.
+
+        Args:
+            leave_out: Fields that do not matter to the rule.
+        """
+        values: dict[str, Any] = self.model_dump(mode="json", exclude=set(leave_out))
         return canonical_json({"schema": SCHEMA_VERSION, **values})
 
     @classmethod

@@ -16,6 +16,7 @@ from geolatents.settings.archive import ArchiveSettings
 from geolatents.settings.base import Name, Section
 from geolatents.settings.dataset import Dataset
 from geolatents.settings.experiments import Experiment
+from geolatents.settings.figures import Figures
 from geolatents.settings.models import Classifier, Model, Siamese
 from geolatents.settings.photos import PhotoSet
 from geolatents.settings.services import SECRET
@@ -60,6 +61,7 @@ class Config(Section):
     archive: ArchiveSettings = Field(
         ArchiveSettings(), description="What `snakemake archive` packs."
     )
+    figures: Figures = Field(Figures(), description="How figures are drawn.")
 
     @model_validator(mode="after")
     def _references(self) -> Config:

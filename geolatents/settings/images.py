@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -78,6 +79,10 @@ class ImageFolder(Section):
     service: ArchiveService = Field(
         ArchiveService(), description="How the files of `archive` are asked for."
     )
+
+    def complete(self, leave_out: Iterable[str] = ()) -> str:
+        """All values; the layout of an archive is its own, and is not stated beside it."""
+        return super().complete([*leave_out, *(["layout"] if self.archive else [])])
 
     @property
     def reads(self) -> Layout:

@@ -183,7 +183,7 @@ def build_results(root: Path):
         run_experiment(
             settings, seeds=[0, 1], **stores, split=data / "splits" / "blocks.parquet",
             tiles=data / "tiles.parquet", output=folder / "agreement.json",
-            figure=folder / "agreement.png", per_label=folder / "per-label.csv", name="demo",
+            per_label=folder / "per-label.csv", name="demo",
             ledger=data / "test-ledger.jsonl",
         )  # fmt: skip
     raster = tile_raster(data / "tiles" / "north.zarr")

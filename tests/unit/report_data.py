@@ -8,6 +8,7 @@ import pandas as pd
 from geolatents.batches.counts import count_labels
 from geolatents.batches.orders import make_order
 from geolatents.labels.cooccurrence import measure_cooccurrence
+from geolatents.labels.figures import draw_cooccurrence
 from geolatents.report.page import write_report
 from geolatents.report.summary import summarise
 from geolatents.settings.batches import BatchOrder
@@ -26,8 +27,9 @@ def build_report(root: Path):
         store = write_labels(folder.with_suffix(".zarr"), ids, labels)
         measure_cooccurrence(
             store, data / "splits" / "blocks.parquet",
-            folder / "cooccurrence-blocks.json", folder / "cooccurrence-blocks.png",
+            folder / "cooccurrence-blocks.json",
         )  # fmt: skip
+        draw_cooccurrence(folder / "cooccurrence-blocks.json", folder / "cooccurrence-blocks.png")
     add_orders(data, ("level2", "standard"))
     add_benchmarks(root)
     summarise([entry], root, root / "summary.csv")
@@ -58,7 +60,7 @@ def add_orders(data: Path, label_sets):
         for labels in label_sets:
             count_labels(
                 folder.with_suffix(".zarr"), data / "labels" / f"{labels}.zarr",
-                folder / f"{labels}-counts.csv", folder / f"{labels}-counts.png",
+                folder / f"{labels}-counts.csv",
             )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import yaml
 from geolatents.errors import ConfigError
 from geolatents.settings.base import NO_SECTION
 from geolatents.settings.config import load_config, validate_config
+from geolatents.settings.images import ImageFolder
 from geolatents.settings.landcover import parse_landcover
 from geolatents.settings.tiles import TileSettings
 
@@ -218,3 +219,16 @@ def test_an_address_with_a_secret_is_refused_and_not_shown(
     with pytest.raises(ConfigError, match="netrc") as error:
         validate_config({"datasets": {"cyprus": {"imagery": imagery, "labels": {}}}})
     assert "hidden-word" not in str(error.value)
+
+
+def test_params_hold_all_values_and_lists_hold_what_was_stated() -> None:
+    settings = TileSettings(size=32)
+    assert '"min_valid":0.95' in settings.complete()
+    assert "min_valid" not in settings.complete(leave_out=["min_valid"])
+    assert "min_valid" not in settings.canonical()
+    assert TileSettings.parse(settings.complete()) == settings
+
+
+def test_an_archive_says_its_layout_once() -> None:
+    imagery = ImageFolder(provider="images", archive="eurosat_rgb")
+    assert ImageFolder.parse(imagery.complete(["service"])) == imagery

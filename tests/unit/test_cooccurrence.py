@@ -16,7 +16,7 @@ from geolatents.labels.cooccurrence import (
     phi_from_counts,
     phi_interval,
 )
-from geolatents.labels.figures import Matrix, draw_matrices, shorten
+from geolatents.labels.figures import Matrix, draw_cooccurrence, draw_matrices, shorten
 from tests.unit.label_makers import write_labels, write_split
 
 # Figure 18 of the thesis: 14,100 patches, seven combined labels.
@@ -123,7 +123,7 @@ def dataset(tmp_path, n=240, n_classes=5):
 
 def test_parts_of_the_file(tmp_path):
     store, split, labels, parts = dataset(tmp_path)
-    measure_cooccurrence(store, split, tmp_path / "c.json", tmp_path / "c.png")
+    measure_cooccurrence(store, split, tmp_path / "c.json")
     result = read_json(tmp_path / "c.json")
     assert [item["code"] for item in result["classes"]] == ["111", "112", "121", "122", "123"]
     assert set(result["parts"]) == {"train", "validation", "test", "all"}
@@ -139,26 +139,27 @@ def test_parts_of_the_file(tmp_path):
     assert test["conditional"][4] == [None] * 5
     assert test["conditional"][0][4] == 0
     first = (tmp_path / "c.json").read_bytes()
-    measure_cooccurrence(store, split, tmp_path / "c.json", tmp_path / "c.png")
+    measure_cooccurrence(store, split, tmp_path / "c.json")
     assert (tmp_path / "c.json").read_bytes() == first
 
 
 def test_a_label_set_without_test_tiles_is_drawn_from_all(tmp_path):
     store = write_labels(tmp_path / "l.zarr", ["a", "b"], np.array([[1, 0], [0, 1]]))
     split = write_split(tmp_path / "s.parquet", ["a", "b"], ["train", "train"], ["", ""])
-    measure_cooccurrence(store, split, tmp_path / "c.json", tmp_path / "c.png")
+    measure_cooccurrence(store, split, tmp_path / "c.json")
     parts = read_json(tmp_path / "c.json")["parts"]
     assert parts["test"]["n"] == 0
     assert parts["test"]["phi"] == [[None, None], [None, None]]
     assert parts["train"]["interval"] == {"method": "fisher z"}
-    assert (tmp_path / "c.png").exists()
+    draw_cooccurrence(tmp_path / "c.json", tmp_path / "c.png")
+    assert Image.open(tmp_path / "c.png").width > 500
 
 
 def test_tiles_outside_the_split_are_an_error(tmp_path):
     store = write_labels(tmp_path / "l.zarr", ["a", "b"], np.eye(2))
     split = write_split(tmp_path / "s.parquet", ["a"], ["train"], [""])
     with pytest.raises(SplitError, match="1 tiles are not in the split"):
-        measure_cooccurrence(store, split, tmp_path / "c.json", tmp_path / "c.png")
+        measure_cooccurrence(store, split, tmp_path / "c.json")
 
 
 def test_matrices_side_by_side_share_one_colour_scale(tmp_path):

@@ -7,8 +7,11 @@ import pytest
 from PIL import Image
 
 from geolatents.batches.counts import count_labels, imbalance
+from geolatents.batches.figures import draw_counts
 from geolatents.batches.orders import make_order
+from geolatents.files import write_json
 from geolatents.settings.batches import BatchOrder
+from geolatents.stores import content_manifest
 from tests.unit.label_makers import scene_tiles, write_labels, write_split, write_tiles
 
 
@@ -29,7 +32,9 @@ def counted(tmp_path, dataset, kind, rows=slice(None), size=25):
     store = write_labels(tmp_path / "l.zarr", ids[rows], labels[rows])
     config = BatchOrder(split="main", order=kind, batch_size=size, epochs=2)
     make_order(config, table, split, tmp_path / "b.zarr", tmp_path / "b.json")
-    ratio = count_labels(tmp_path / "b.zarr", store, tmp_path / "c.csv", tmp_path / "c.png")
+    ratio = count_labels(tmp_path / "b.zarr", store, tmp_path / "c.csv")
+    write_json(tmp_path / "l.json", content_manifest(store))
+    draw_counts(tmp_path / "c.csv", tmp_path / "b.json", tmp_path / "l.json", tmp_path / "c.png")
     with (tmp_path / "c.csv").open() as stream:
         header, *lines = csv.reader(stream)
     return ratio, header, np.array(lines, dtype=int)

@@ -75,3 +75,21 @@ def test_how_bytes_are_brought_is_in_no_fingerprint() -> None:
     assert not [name for name in names if name.startswith("geolatents.acquire.fetch.")]
     assert "geolatents.acquire.planetscope.assemble" in names
     assert "geolatents.acquire.images.folders" in names
+
+
+FIELDS = """
+class Tiles(Section):
+    size: int = Field({default}, ge=1)
+    kind: Literal["a"] = "a"
+
+    def pixels(self):
+        return self.size {sign} 1
+"""
+
+
+def test_fields_of_the_configuration_are_params_and_no_code() -> None:
+    def tree(default: int = 64, sign: str = "+") -> str:
+        return normalised_tree(FIELDS.format(default=default, sign=sign), fields=False)
+
+    assert tree() == tree(default=32)
+    assert tree() != tree(sign="-")

@@ -4,6 +4,7 @@ from PIL import Image
 
 from geolatents.olr import figures
 from geolatents.olr.figures import draw_agreement
+from geolatents.settings.figures import Figures
 from tests.unit.olr_data import classes
 
 
@@ -30,14 +31,14 @@ def drawn(monkeypatch, tmp_path):
     kept = []
     save = figures._save
 
-    def keep(figure, output):
+    def keep(figure, output, dpi):
         kept.append(figure)
-        save(figure, output)
+        save(figure, output, dpi)
 
     monkeypatch.setattr(figures, "_save", keep)
 
-    def draw(content, n):
-        draw_agreement(content, classes(n), tmp_path / "a.png", title="demo")
+    def draw(content, n, settings=None):
+        draw_agreement(content, classes(n), tmp_path / "a.png", title="demo", settings=settings)
         figure = kept[-1]
         figure.draw_without_rendering()  # saving leaves the places of another resolution behind
         assert Image.open(tmp_path / "a.png").width == (1540 if n > 1 else 840)
@@ -133,3 +134,33 @@ def test_a_single_label_says_why(drawn):
     assert matrices == []
     assert "fewer than two labels" in figure.texts[0].get_text()
     assert "512: no positives" in figure.texts[0].get_text()
+
+
+def test_settings_change_colours_limit_and_order_and_no_value(drawn):
+    """Two groups of labels, every other one: `similar` puts each group together."""
+    content = agreement(8)
+    group = np.arange(8) % 2
+    phi = np.where(group[:, None] == group, 0.6, -0.6)
+    for scorer in content:
+        content[scorer]["0"]["phi"] = phi.tolist()
+    settings = Figures(colours="PuOr_r", limit=0.9, order="similar")
+    _, matrices = drawn(content, 8, settings)
+    shown = matrices[0].images[0]
+    assert (shown.norm.vmin, shown.norm.vmax) == (-0.9, 0.9)
+    assert shown.get_cmap().name == "PuOr_r"
+    codes = [text.get_text() for text in matrices[1].get_yticklabels()]
+    official = [item["code"] for item in classes(8)]
+    together = [group[official.index(code)] for code in codes]
+    assert together in ([0] * 4 + [1] * 4, [1] * 4 + [0] * 4)
+    assert codes == [text.get_text() for text in matrices[0].get_xticklabels()]
+    found = np.array(content["classifier"]["0"]["correlation"])
+    rows = [official.index(code) for code in codes]
+    drawn_values = matrices[1].images[0].get_array().filled(1)
+    np.testing.assert_array_equal(drawn_values, found[np.ix_(rows, rows)])
+
+
+def test_resolution(tmp_path):
+    draw_agreement(
+        agreement(4), classes(4), tmp_path / "a.png", settings=Figures(dpi=70)
+    )  # fmt: skip
+    assert Image.open(tmp_path / "a.png").width == 770

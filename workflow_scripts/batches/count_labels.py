@@ -8,6 +8,5 @@ with rule_log(snakemake):
     count_labels(
         order=store_of(Path(snakemake.input.order)),
         labels=store_of(Path(snakemake.input.labels)),
-        table=Path(snakemake.output.table),
-        figure=Path(snakemake.output.figure),
+        table=Path(snakemake.output[0]),
     )

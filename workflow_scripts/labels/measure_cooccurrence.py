@@ -8,6 +8,5 @@ with rule_log(snakemake):
     measure_cooccurrence(
         labels=store_of(Path(snakemake.input.labels)),
         split=Path(snakemake.input.split).with_suffix(".parquet"),
-        output=Path(snakemake.output.table),
-        figure=Path(snakemake.output.figure),
+        output=Path(snakemake.output[0]),
     )

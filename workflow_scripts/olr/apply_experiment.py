@@ -18,7 +18,6 @@ with rule_log(snakemake):
         classifier=paths(snakemake.input.classifier),
         tiles=Path(snakemake.input.summary).with_suffix(".parquet"),
         output=Path(snakemake.output.agreement),
-        figure=Path(snakemake.output.figure),
         predictions=Path(snakemake.output.predictions),
         dataset=snakemake.wildcards.other,
         name=snakemake.wildcards.experiment,

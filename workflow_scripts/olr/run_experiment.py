@@ -13,7 +13,6 @@ with rule_log(snakemake):
         split=Path(snakemake.input.split).with_suffix(".parquet"),
         tiles=Path(snakemake.input.summary).with_suffix(".parquet"),
         output=Path(snakemake.output.agreement),
-        figure=Path(snakemake.output.figure),
         per_label=Path(snakemake.output.per_label),
         name=snakemake.wildcards.experiment,
         ledger=Path(snakemake.params.ledger),
