@@ -75,6 +75,10 @@ class TrainingStopped(TrainingError):  # noqa: N818  # no mistake: it goes on wh
     """A training was asked to stop and has saved its state."""
 
 
+class DiskError(GeolatentsError):
+    """The disk is full, or fails."""
+
+
 class FetchError(GeolatentsError):
     """Something cannot be downloaded, or is not what it should be."""
 

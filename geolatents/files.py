@@ -6,9 +6,12 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         remove(part)
+
+
+def remove_leftovers(path: Path, older_than: float = 0.0) -> None:
+    """Delete what killed processes left half-written of a file or folder.
+
+    Args:
+        path: The final name. Nobody else may be writing it now: Snakemake runs one job for an output.
+        older_than: Least age in seconds, where somebody else may.
+    """
+    named = re.compile(rf"\.{re.escape(path.name)}\.\d+\.partial(\..*)?")
+    for part in path.parent.glob(f".{escape(path.name)}.*"):
+        with suppress(FileNotFoundError):  # finished and renamed in this moment
+            if named.fullmatch(part.name) and time.time() - part.stat().st_mtime >= older_than:
+                remove(part)
 
 
 def remove(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -23,6 +24,14 @@ class _Shown(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return self._shown(super().format(record))
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that a full disk cuts short; the same text goes to stderr."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
 
 
 def configure(
@@ -45,7 +54,8 @@ def configure(
     if not errors_on_terminal:
         handlers[0].addFilter(_is_no_error)
     if file:
-        handlers.append(logging.FileHandler(file, mode="w", encoding="utf-8"))
+        with suppress(OSError):  # of a full disk; the job's own error says so
+            handlers.append(_LogFile(file, mode="w", encoding="utf-8"))
     for handler in handlers:
         handler.setFormatter(_Shown(shown))
         LOG.addHandler(handler)

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from geolatents import logs
 from geolatents.acquire.fetch.secrets import redacted
+from geolatents.disk import disk_error
 from geolatents.errors import GeolatentsError, StoreError
-from geolatents.files import read_json, sha256_file
+from geolatents.files import read_json, remove_leftovers, sha256_file
 from geolatents.fingerprint import fingerprint
 from geolatents.places import RESULTS
 from geolatents.plan import Plan
-from geolatents.provenance import Job, library_versions, recorded
+from geolatents.provenance import Job, library_versions, provenance_path, recorded
 from geolatents.stores import store_of, verify_store
 
 if TYPE_CHECKING:
@@ -70,8 +71,12 @@ def rule_log(snakemake: Any) -> Iterator[None]:
         key: value.value if isinstance(value, Unwatched) else value
         for key, value in snakemake.params.items()
     }
+    outputs = paths(snakemake.output)
+    for output in outputs:
+        remove_leftovers(output)
+        remove_leftovers(provenance_path(output))
     record = recorded(
-        [Path(p) for p in snakemake.output],
+        outputs,
         inputs=[Path(p) for p in snakemake.input],
         config={key: value for key, value in params.items() if key not in {"code", "source"}},
         seed=_seed(snakemake),
@@ -84,10 +89,12 @@ def rule_log(snakemake: Any) -> Iterator[None]:
             yield
     except GeolatentsError as error:
         logs.LOG.error("%s", error)
+        if full := disk_error(error, outputs):
+            logs.LOG.error("%s", full)
         sys.exit(1)
-    except Exception:
+    except Exception as error:
         # Not raised again: the interpreter would print it a second time, with what the log hides.
-        logs.LOG.error("%s", traceback.format_exc())
+        logs.LOG.error("%s", disk_error(error, outputs) or traceback.format_exc())
         sys.exit(1)
 
 

@@ -160,3 +160,13 @@ def test_predictions_that_do_not_fit_are_refused(model, tmp_path):
     )
     with pytest.raises(StoreError, match="do not fit together"):
         read_predictions(store)
+
+
+def test_a_torn_row_of_the_ledger_spoils_no_other(tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    record_reading(ledger, what="one", rule="a")
+    with ledger.open("a") as stream:
+        stream.write('{"part": "te')
+    assert [row["what"] for row in read_ledger(ledger)] == ["one"]
+    record_reading(ledger, what="two", rule="a")
+    assert [row["what"] for row in read_ledger(ledger)] == ["one", "two"]

@@ -129,3 +129,15 @@ def test_seeds_are_functions_of_their_names() -> None:
     assert len({derived_seed(s, n) for s in range(50) for n in ("a", "b")}) == 100
     assert generator(1, "a").random() != generator(1, "b").random()
     assert derived_seed(0, "batches", 0) == 2127602802172563617
+
+
+def test_leftovers_of_killed_processes_go_and_nothing_else(tmp_path: Path) -> None:
+    others = {"a.zarr", ".b.zarr.12.partial", ".a.zarr.v2.12.partial", ".a.zarr.partial"}
+    for name in (".a.zarr.12.partial", *others):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".a.zarr.13.partial.keras").write_text("half")
+    files.remove_leftovers(tmp_path / "a.zarr", older_than=60)
+    assert len(list(tmp_path.iterdir())) == 6
+    files.remove_leftovers(tmp_path / "a.zarr")
+    assert {path.name for path in tmp_path.iterdir()} == others
+    files.remove_leftovers(tmp_path / "nowhere" / "a.zarr")
