@@ -87,6 +87,7 @@ def make_config(folder: Path, **changes: Any) -> Path:
                 "dataset": "small",
                 "epochs": 2,
                 "precision": "float32",
+                "deterministic": True,
                 "network": {"name": "residual", "widths": [8, 16], "stem_stride": 1},
             }
         },

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +42,7 @@ class Workspace:
     """A working directory with data and a configuration."""
 
     folder: Path
+    checkout: Path = ROOT
 
     @property
     def results(self) -> Path:
@@ -47,24 +52,46 @@ class Workspace:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def command(self, config: Path | None = None, cores: int = 2) -> list[str]:
-        """Snakemake on the checkout's Snakefile, here; more arguments may follow."""
-        configfile = config or self.folder / "config.yaml"
-        return [
-            sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder),
-            "--profile", str(ROOT / "profiles/default"), "--configfile", str(configfile), "--cores", str(cores), "--nocolor",
-        ]  # fmt: skip
-
-    def run(self, *arguments: str, config: Path | None = None, cores: int = 2) -> Run:
+    def run(
+        self,
+        *arguments: str,
+        config: Path | None = None,
+        cores: int = 2,
+        variables: Mapping[str, str] | None = None,
+    ) -> Run:
         """Run Snakemake on the checkout's Snakefile, here."""
-        done = subprocess.run(
-            [*self.command(config, cores), *arguments],
-            capture_output=True,
+        started = self.start(*arguments, config=config, cores=cores, variables=variables)
+        try:
+            output, _ = started.communicate(timeout=1800)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+        return Run(started.returncode, output)
+
+    def start(
+        self,
+        *arguments: str,
+        config: Path | None = None,
+        cores: int = 2,
+        variables: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[str]:
+        """Start such a run in a process group of its own, so that it can be killed whole."""
+        command = [
+            sys.executable, "-m", "snakemake", "--snakefile", str(self.checkout / "Snakefile"),
+            "--directory", str(self.folder), "--profile", str(self.checkout / "profiles/default"),
+            "--cores", str(cores), "--nocolor",
+        ]  # fmt: skip
+        path = [str(self.checkout)] if self.checkout != ROOT else []
+        path += filter(None, [(variables or {}).get("PYTHONPATH"), os.environ.get("PYTHONPATH")])
+        return subprocess.Popen(
+            [*command, *arguments, "--configfile", str(config or self.folder / "config.yaml")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             cwd=self.folder,
-            timeout=600,
+            env={**os.environ, **(variables or {}), "PYTHONPATH": os.pathsep.join(path)},
+            start_new_session=True,
         )
-        return Run(done.returncode, done.stdout + done.stderr)
 
     def hashes(self) -> dict[str, str]:
         """Content of everything that was built, without logs, checks and provenance."""
@@ -82,7 +109,7 @@ class Workspace:
         shutil.copytree(self.folder, folder, dirs_exist_ok=True, symlinks=True)
         config = folder / "config.yaml"
         config.write_text(config.read_text().replace(str(self.folder), str(folder)))
-        return Workspace(folder)
+        return Workspace(folder, self.checkout)
 
 
 @pytest.fixture(scope="session")
