@@ -15,7 +15,7 @@ rule archive:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=grown(2000),
         runtime=240,
     params:
         config=section("archive"),

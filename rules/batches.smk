@@ -120,7 +120,11 @@ rule draw_counts:
             caption="../docs/captions/counts.rst",
             category="5. Batches",
             subcategory="{dataset}",
-            labels={"order": "{order}", "label set": "{labels}", "shows": "labels per batch"},
+            labels={
+                "order": "{order}",
+                "label set": "{labels}",
+                "shows": "labels per batch",
+            },
         ),
     log:
         "<results>/{dataset}/logs/draw_counts/{order}-{labels}.log",

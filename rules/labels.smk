@@ -120,7 +120,11 @@ rule draw_cooccurrence:
             caption="../docs/captions/cooccurrence.rst",
             category="4. Labels",
             subcategory="{dataset}",
-            labels={"label set": "{labels}", "split": "{split}", "shows": "co-occurrence"},
+            labels={
+                "label set": "{labels}",
+                "split": "{split}",
+                "shows": "co-occurrence",
+            },
         ),
     log:
         "<results>/{dataset}/logs/draw_cooccurrence/{labels}-{split}.log",

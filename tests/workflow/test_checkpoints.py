@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.workflow
 
 MODEL = "results/small/models/small-classifier/seed-0/model.keras"
 LOG = "small/logs/train_classifier/small-classifier-seed-0.log"
-LONG = {"epochs": 60, "patience": 60, "deterministic": True}
+LONG = {"epochs": 10, "patience": 10}
 """Long enough to be met while it runs."""
 
 
@@ -46,13 +45,7 @@ def scores(space: Workspace) -> np.ndarray:
 
 def signalled(space: Workspace, number: signal.Signals, *arguments: str) -> Run:
     """Start a run and signal its training once it has saved a state."""
-    running = subprocess.Popen(
-        [*space.command(), MODEL, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=space.folder,
-    )
+    running = space.start(MODEL, *arguments)
     deadline = time.monotonic() + 500
     while not (states(space) and list(trainings(running.pid))):
         assert running.poll() is None, running.communicate()[0]
