@@ -23,10 +23,10 @@ verify: $(READY) ## Check an archive: ARCHIVE=path; with RESULTS=results also a 
 	$(BIN)/python -m geolatents.archive verify "$(ARCHIVE)" $(if $(RESULTS),--results "$(RESULTS)")
 
 test: $(READY) ## Run the quick tests
-	$(BIN)/python -m pytest -m "not slow and not cluster"
+	$(BIN)/python -m pytest -m "not slow and not cluster" --durations=15
 
-test-all: $(READY) ## Run the slow tests too
-	$(BIN)/python -m pytest -m "not cluster"
+test-all: $(READY) ## Run all tests but the cluster's (ONLY=slow: those that `make test` leaves out)
+	$(BIN)/python -m pytest -m "$(if $(ONLY),$(ONLY) and )not cluster" --durations=15
 
 test-cluster: $(READY) ## Run the demo and what goes wrong on a private, real SLURM
 	$(BIN)/python -m pytest -m cluster tests/cluster

@@ -21,7 +21,6 @@ rule archive:
         config=section("archive"),
         run=PLAN.resolved(),
         lists=PLAN.scene_lists(),
-        root=str(PLAN.root),
         checkout=unwatched(checkout),
         code=code("archive.pack"),
     message:

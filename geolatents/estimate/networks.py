@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from geolatents.learning.precision import processor_has_bfloat16
 from geolatents.settings.models import Classifier, Model, Network
 
 KERNEL = 9
@@ -10,8 +11,8 @@ KERNEL = 9
 OLR_CNN = ((64, 64), (64, 64), (64, 64), (128, 128), (256, 256))
 """Filters of the predecessor's network (learning/networks.py)."""
 
-SLOWER = {"float32": 2.3}
-"""How many times as long as bfloat16 a precision takes, measured on a processor with AMX."""
+SLOWER = {"float32": 2.3, "mixed_bfloat16": 20.0}
+"""How many times as long a precision takes as native bfloat16: measured with AMX, and without (docs/decisions/precision.md)."""
 
 
 def multiplications(model: Model, pixels: float, bands: int) -> float:
@@ -22,12 +23,18 @@ def multiplications(model: Model, pixels: float, bands: int) -> float:
         pixels: Pixels of a tile.
         bands: Bands of a tile.
     """
-    slower = SLOWER.get(model.precision, 1.0)
+    slower = _slower(model.precision)
     if not isinstance(model, Classifier):
         return slower * _pairs([(width, width) for width in model.widths], pixels, bands)
     if model.network.name == "olr_cnn":
         return slower * _pairs(OLR_CNN, pixels, bands)
     return slower * _residual(model.network, pixels, bands)
+
+
+def _slower(precision: str) -> float:
+    if processor_has_bfloat16() and precision in {"auto", "mixed_bfloat16"}:
+        return 1.0
+    return SLOWER.get(precision, SLOWER["float32"])
 
 
 def _residual(network: Network, pixels: float, bands: int) -> float:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from geolatents.learning.precision import Precision
 from geolatents.settings.models import Network
-
-Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 SMALLEST_SIDE = 8
 """Shortest side of a tile, in pixels, that the networks accept."""

@@ -31,6 +31,7 @@ from geolatents.learning.fit import (
 from geolatents.learning.losses import balanced_weights, build_loss
 from geolatents.learning.metrics import macro_ap
 from geolatents.learning.networks import build_network, standardisation, with_probabilities
+from geolatents.learning.precision import chosen_precision
 from geolatents.learning.prepare import (
     LabelledTiles,
     TrainingOrder,
@@ -165,6 +166,7 @@ def fit_classifier(
         The model with its best weights, from raw tiles to probabilities, and the training's state.
     """
     seed = seed_everything(seed, settings.deterministic, "classifier")
+    precision = chosen_precision(settings.precision)
     mean, std = training_statistics(tiles)
     network = build_network(
         settings.network,
@@ -173,7 +175,7 @@ def fit_classifier(
         mean,
         std,
         bands=tiles.images.bands,
-        precision=settings.precision,
+        precision=precision,
     )
     steps = order.steps(settings.epochs)
     state = fit(
@@ -184,7 +186,7 @@ def fit_classifier(
             settings.weight_decay,
             settings.schedule,
             steps,
-            settings.precision,
+            precision,
         ),
         partial(order.batches, tiles),
         epochs=settings.epochs,

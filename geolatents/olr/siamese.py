@@ -39,7 +39,8 @@ from geolatents.learning.fit import (
     seed_everything,
     write_history,
 )
-from geolatents.learning.networks import Precision, standardisation, standardised, tile_input
+from geolatents.learning.networks import standardisation, standardised, tile_input
+from geolatents.learning.precision import Precision, chosen_precision
 from geolatents.learning.prepare import (
     Indices,
     LabelledTiles,
@@ -186,9 +187,8 @@ def fit_siamese(
         The student, from raw tiles to ``(tile, label, k)``, with its best weights; the state.
     """
     derived = seed_everything(seed, settings.deterministic, "siamese")
-    student = build_siamese(
-        settings, tiles.images.shape, teacher, tiles.images.bands, settings.precision
-    )
+    precision = chosen_precision(settings.precision)
+    student = build_siamese(settings, tiles.images.shape, teacher, tiles.images.bands, precision)
     pairs = EvaluationPairs(settings, seed, teacher, tiles, "validation")
     state = fit(
         student,
@@ -197,7 +197,7 @@ def fit_siamese(
             keras.optimizers.RMSprop(
                 cosine_schedule(settings.learning_rate, order.steps(settings.epochs))
             ),
-            settings.precision,
+            precision,
         ),
         partial(order.batches, tiles),
         epochs=settings.epochs,

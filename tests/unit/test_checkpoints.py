@@ -288,7 +288,7 @@ SETTINGS = Classifier(
     learning_rate=1e-2,
     augmentation=Augmentation(shift=0.1, mixup=0.2, occlusion=0.3),
     deterministic=True,
-    precision="mixed_bfloat16",
+    precision="float32",
 )
 
 
@@ -334,7 +334,13 @@ def test_an_interrupted_siamese_network_ends_as_an_undisturbed_one(files, tmp_pa
     classifier, _ = fit_classifier(SETTINGS.model_copy(update={"epochs": 1}), 0, tiles, order)
     save_model(classifier, tmp_path / "teacher.keras")
     settings = Siamese(
-        kind="siamese", teacher="toy-classifier", k=3, epochs=2, widths=[4], deterministic=True
+        kind="siamese",
+        teacher="toy-classifier",
+        k=3,
+        epochs=2,
+        widths=[4],
+        deterministic=True,
+        precision="float32",
     )
 
     def train(states):

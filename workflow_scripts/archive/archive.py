@@ -7,7 +7,7 @@ from geolatents.workflow import paths, rule_log
 
 with rule_log(snakemake):
     write_archive(
-        root=Path(snakemake.params.root),
+        root=Path(snakemake.output[0]).parents[1],
         targets=paths(snakemake.input),
         output=Path(snakemake.output[0]),
         settings=ArchiveSettings.parse(snakemake.params.config),
