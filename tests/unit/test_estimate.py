@@ -87,9 +87,12 @@ def test_training_grows_with_tiles_epochs_and_network(plan: Plan) -> None:
     assert Work(plan).of("training", wildcards) == pytest.approx(512 * 2 * each / 1e12)
 
 
-def test_multiplications_are_those_of_the_network() -> None:
+def test_multiplications_are_those_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the weights of the built network: each is used once per pixel of its layer's map."""
+    from geolatents.estimate import networks
     from geolatents.learning.networks import build_network
+
+    monkeypatch.setattr(networks, "processor_has_bfloat16", lambda: True)
 
     for network in (Network(widths=[8, 16, 24], blocks=2), Network(name="olr_cnn")):
         built = build_network(network, (64, 64, 4), 3, [0.0] * 4, [1.0] * 4)
