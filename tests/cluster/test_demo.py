@@ -64,10 +64,11 @@ def test_jobs_ask_for_what_their_rules_say(demo: ClusterRun) -> None:
 GROUPS = {
     "scene_check_scene_cut_tiles_draw_scene_record_scene": ["draw_scene", "check_scene", "record_scene", "cut_tiles"],
     "landcover_check_landcover_draw_landcover_read_landcover": ["draw_landcover", "check_landcover", "read_landcover"],
-    "dataset_check_labels_check_split_check_training_count_labels_index_tiles_...": [
+    "dataset_check_labels_check_split_check_training_count_labels_draw_cooccurrence_...": [
         "index_tiles", "check_split", "make_split", "make_order", "check_labels", "check_labels",
         "make_label_set", "make_label_set", "measure_cooccurrence", "measure_cooccurrence",
-        "count_labels", "count_labels", "check_training",
+        "draw_cooccurrence", "draw_cooccurrence", "count_labels", "count_labels",
+        "draw_counts", "draw_counts", "check_training",
     ],
 }  # fmt: skip
 """Jobs in one submission."""

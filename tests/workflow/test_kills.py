@@ -164,16 +164,17 @@ def configure_everything(space: Workspace) -> None:
 def test_every_rule_survives_kills_of_its_jobs_at_random(
     everything: tuple[Workspace, list[Event]], seed: int, tmp_path: Path
 ) -> None:
-    """Each rule dies twice: before a random change of a file, and after a random time, its last moment included."""
+    """Each rule dies before a random change of a file; some also after a random time, their last moment included."""
     finished, events = everything
     space = unbuilt(finished, tmp_path / "space")
     killer = Killer(space, tmp_path / "kills")
     draw = random.Random(seed)
     by_rule = events_by_rule(events)
-    kills = {
-        rule: [("job", draw.randint(1, len(found))), ("job", late(finished, rule, draw))]
-        for rule, found in sorted(by_rule.items())
+    kills: dict[str, list[Kill]] = {
+        rule: [("job", draw.randint(1, len(found)))] for rule, found in sorted(by_rule.items())
     }
+    for rule in draw.sample(sorted(kills), len(kills) // 3):
+        kills[rule].append(("job", late(finished, rule, draw)))
     run = killer.run(kills, "--retries", "4", *EVERYTHING)
 
     assert run.code == 0, run.output
@@ -205,7 +206,7 @@ def test_the_whole_run_survives_kills_at_random(
     draw = random.Random(seed + 1)
     by_rule = events_by_rule(events)
     deaths = 0
-    for rule in draw.sample(sorted(by_rule), 8):
+    for rule in draw.sample(sorted(by_rule), 6):
         when = draw.choice([draw.randint(1, len(by_rule[rule])), "end"])
         run = killer.run({rule: [("run", when)]}, *EVERYTHING)
         if run.code == 0:
@@ -214,7 +215,7 @@ def test_the_whole_run_survives_kills_at_random(
         deaths += 1
         assert space.run("--unlock").code == 0
 
-    assert deaths >= 3
+    assert deaths >= 2
     done = space.run(*EVERYTHING)
     assert done.code == 0, done.output
     assert_whole(space, artifacts(finished))
