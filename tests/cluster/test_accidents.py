@@ -44,7 +44,9 @@ def test_a_job_whose_node_fails_goes_on_when_there_is_one(
     slurm.lose_node("spare1")
     eventually(lambda: "down" in slurm.command("sinfo", "-h", "-n", "spare1", "-o", "%t"), "down")
     slurm.start_node("spare1")
-    time.sleep(15)  # SLURM still has word for the node that the job is to end; it would end its restart
+    time.sleep(
+        15
+    )  # SLURM still has word for the node that the job is to end; it would end its restart
     slurm.hurry(job)
     made = troubles.made("lost")
     assert made == {**made, "start": 2, "SLURM_JOB_ID": job}

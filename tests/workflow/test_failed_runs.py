@@ -47,9 +47,9 @@ def test_a_finished_run_says_what_it_took_and_what_it_cost(workspace: Workspace)
     make_config(workspace.folder, experiments={"small": {"threshold": 0.2}})
     run = workspace.run()
     assert run.code == 0, run.output
-    assert re.search(r"^Estimate: 3 jobs, about .* with 2 cores, .* files", run.output, flags=re.M)
+    assert re.search(r"^Estimate: 4 jobs, about .* with 2 cores, .* files", run.output, flags=re.M)
     table = run.output.partition("Cost of this run:")[2]
     assert set(re.findall(r"^(\w+) +1 ", table, flags=re.M)) == {
-        "run_experiment", "summarise", "write_report",
+        "run_experiment", "draw_agreement", "summarise", "write_report",
     }  # fmt: skip
     assert "failed:" not in run.output
