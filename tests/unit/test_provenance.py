@@ -11,7 +11,7 @@ import pytest
 
 from geolatents.files import sha256_file
 from geolatents.hashes import TIMESTAMP, bounded_sha256, sha256_of
-from geolatents.host import PeakMemory, host_kind
+from geolatents.host import host_kind
 from geolatents.places import CONTACT, Places
 from geolatents.provenance import Job, provenance_path, recorded
 
@@ -91,7 +91,7 @@ with PeakMemory() as memory:
 def test_memory_of_children_counts() -> None:
     """In a process of its own: this one may have held more before than it and a child hold now."""
     done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True)
-    assert float(done.stdout) > 290
+    assert float(done.stdout) > 200, "less what it once held itself and gave back"
 
 
 def test_a_batch_job_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
