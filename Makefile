@@ -2,6 +2,7 @@
 PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n $(CORES) --dist loadfile --durations=15
 READY := .venv/ready
 
 .PHONY: run estimate archive verify test test-all test-cluster check format lock generate benchmark clean help
@@ -23,10 +24,10 @@ verify: $(READY) ## Check an archive: ARCHIVE=path; with RESULTS=results also a 
 	$(BIN)/python -m geolatents.archive verify "$(ARCHIVE)" $(if $(RESULTS),--results "$(RESULTS)")
 
 test: $(READY) ## Run the quick tests
-	$(BIN)/python -m pytest -m "not slow and not cluster" --durations=15
+	$(PYTEST) -m "not slow and not cluster"
 
 test-all: $(READY) ## Run all tests but the cluster's (ONLY=slow: those that `make test` leaves out)
-	$(BIN)/python -m pytest -m "$(if $(ONLY),$(ONLY) and )not cluster" --durations=15
+	$(PYTEST) -m "$(if $(ONLY),$(ONLY) and )not cluster"
 
 test-cluster: $(READY) ## Run the demo and what goes wrong on a private, real SLURM
 	$(BIN)/python -m pytest -m cluster tests/cluster
