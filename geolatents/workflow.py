@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from geolatents import logs
 from geolatents.acquire.fetch.secrets import redacted
 from geolatents.disk import disk_error
-from geolatents.errors import GeolatentsError, StoreError
+from geolatents.errors import DiskError, GeolatentsError, StoreError
 from geolatents.files import read_json, remove_leftovers, sha256_file
 from geolatents.fingerprint import fingerprint
 from geolatents.places import RESULTS
@@ -89,13 +89,22 @@ def rule_log(snakemake: Any) -> Iterator[None]:
             yield
     except GeolatentsError as error:
         logs.LOG.error("%s", error)
-        if full := disk_error(error, outputs):
-            logs.LOG.error("%s", full)
+        _tell_disk(disk_error(error, outputs))
         sys.exit(1)
     except Exception as error:
         # Not raised again: the interpreter would print it a second time, with what the log hides.
-        logs.LOG.error("%s", disk_error(error, outputs) or traceback.format_exc())
+        if not _tell_disk(disk_error(error, outputs)):
+            logs.LOG.error("%s", traceback.format_exc())
         sys.exit(1)
+
+
+def _tell_disk(error: DiskError | None) -> bool:
+    """Log the error of a full disk, and print it too: the log, which a digest reads, may have no room for it."""
+    if error is None:
+        return False
+    logs.LOG.error("%s", error)
+    print(redacted(str(error)), file=sys.stderr)
+    return True
 
 
 def checkpoints(snakemake: Any) -> Checkpoints:

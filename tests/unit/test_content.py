@@ -79,12 +79,12 @@ def checked(content: Content, folder: Path, body: bytes) -> None:
     content(file)
 
 
-@pytest.mark.parametrize(("content", "body"), GOOD)
+@pytest.mark.parametrize(("content", "body"), GOOD, ids=range(len(GOOD)))
 def test_good_files(content: Content, tmp_path: Path, body: bytes) -> None:
     checked(content, tmp_path, body)
 
 
-@pytest.mark.parametrize(("content", "body"), GOOD[1:])
+@pytest.mark.parametrize(("content", "body"), GOOD[1:], ids=range(1, len(GOOD)))
 def test_files_cut_short(content: Content, tmp_path: Path, body: bytes) -> None:
     with pytest.raises(ContentError):
         checked(content, tmp_path, body[: min(len(body) // 2, 300)])
