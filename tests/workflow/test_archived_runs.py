@@ -131,6 +131,7 @@ def weights(model: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_runs_from_empty_state_are_equal_whatever_workers_and_order(
     finished: Workspace, tmp_path: Path
 ) -> None:

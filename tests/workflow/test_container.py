@@ -132,6 +132,7 @@ def _skip_offline(done: subprocess.CompletedProcess[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.workflow
 def test_the_image_passes_its_own_test_and_has_the_locked_versions(
     built: Root, definition: Definition
@@ -150,6 +151,7 @@ def test_the_image_passes_its_own_test_and_has_the_locked_versions(
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.workflow
 def test_the_run_script_runs_a_rule_in_a_folder_of_the_user(
     built: Root, definition: Definition

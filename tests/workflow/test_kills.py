@@ -161,6 +161,7 @@ def configure_everything(space: Workspace) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_every_rule_survives_kills_of_its_jobs_at_random(
     everything: tuple[Workspace, list[Event]], seed: int, tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def late(space: Workspace, rule: str, draw: random.Random) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_the_whole_run_survives_kills_at_random(
     everything: tuple[Workspace, list[Event]], seed: int, tmp_path: Path
 ) -> None:
@@ -226,6 +228,7 @@ def test_the_whole_run_survives_kills_at_random(
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_downloads_survive_kills(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
