@@ -14,6 +14,7 @@ import pytest
 
 from geolatents.engine import PlannedJob, read_graph
 from geolatents.errors import ConfigError
+from geolatents.places import Places
 from geolatents.provenance import provenance_path
 from geolatents.workflow import Unwatched, job
 from tests.workflow.conftest import ROOT, Workspace
@@ -62,15 +63,16 @@ def test_every_rule_gets_what_its_run_recorded(at_home: Workspace) -> None:
     before = at_home.hashes()
     jobs = scripted(at_home)
     assert len(jobs) >= 19
+    places = Places(Path("results"))
     for planned in jobs:
         found = open_job(at_home, planned)
         record = json.loads(provenance_path(Path(found.output[0])).read_text())
         params = {k: v.value if isinstance(v, Unwatched) else v for k, v in found.params.items()}
-        assert record["artifact"] == found.output[0], planned.rule
-        assert set(record["inputs"]) == set(found.input), planned.rule
+        assert record["artifact"] == places.name(Path(found.output[0])), planned.rule
+        assert set(record["inputs"]) == {places.name(Path(p)) for p in found.input}, planned.rule
         assert record["code"] == params.pop("code"), planned.rule
         params.pop("source", None)
-        assert record["config"] == json.loads(json.dumps(params)), planned.rule
+        assert record["config"] == json.loads(places.text(json.dumps(params))), planned.rule
         assert [Path(file) for file in found.output] == list(planned.outputs)
         assert found.rule == planned.rule
         assert dict(found.wildcards.items()) == dict(planned.wildcards)

@@ -66,8 +66,8 @@ MODEL = "small/models/small-classifier/seed-0"
     ("path", "rule"),
     [
         (f"{MODEL}/metrics.json", "evaluate_model"),
-        ("small/labels/standard/cooccurrence-chance.png", "measure_cooccurrence"),
-        ("small/experiments/small/agreement.png", "run_experiment"),
+        ("small/labels/standard/cooccurrence-chance.png", "draw_cooccurrence"),
+        ("small/experiments/small/agreement.png", "draw_agreement"),
     ],
 )
 def test_a_single_artifact_is_made_by_its_path(path: str, rule: str, workspace: Workspace) -> None:
