@@ -7,7 +7,6 @@ rule's outputs before a job; the folder is no output of a rule, so that a retrie
 
 from __future__ import annotations
 
-import hashlib
 import json
 import signal
 import threading
@@ -23,7 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from geolatents.errors import GeolatentsError, TrainingStopped
-from geolatents.files import Json, atomic_path, read_json, remove, sha256_file, write_json
+from geolatents.files import (
+    Json,
+    atomic_path,
+    content_key,
+    read_json,
+    remove,
+    sha256_file,
+    write_json,
+)
 from geolatents.logs import LOG
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -182,9 +189,7 @@ def open_checkpoints(root: Path, what: str, determined_by: Json, minutes: float)
         determined_by: Configuration, hashes of inputs, code, libraries, seed; any plain values.
         minutes: Least time between two states.
     """
-    text = json.dumps([what, determined_by], sort_keys=True)
-    key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Checkpoints(Path(root) / key, what, minutes)
+    return Checkpoints(Path(root) / content_key([what, determined_by]), what, minutes)
 
 
 def clear_states(root: Path, trained: Iterable[str]) -> list[str]:
