@@ -88,10 +88,27 @@ with PeakMemory() as memory:
 """
 
 
+STARTED = """
+import subprocess, sys
+held = bytearray(500 * 2**20)
+look = "from geolatents.host import PeakMemory; print(PeakMemory().megabytes())"
+print(subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout)
+"""
+
+
 def test_memory_of_children_counts() -> None:
     """In a process of its own: this one may have held more before than it and a child hold now."""
     done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True)
     assert float(done.stdout) > 200, "less what it once held itself and gave back"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's own peak")
+def test_memory_of_who_started_it_does_not_count() -> None:
+    """Snakemake's main process, for one, which may have grown large before it starts a job."""
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED], capture_output=True, text=True, check=True
+    )
+    assert 0 < float(done.stdout) < 300, "what the process itself held"
 
 
 def test_a_batch_job_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
