@@ -197,6 +197,12 @@ def cover_manifests(wildcards):
     )
 
 
+def compared_covers(wildcards):
+    """Input: manifests of the cover stores that a Siamese network compares tiles by, or none."""
+    by_cover = PLAN.config.models[wildcards.model].within == "cover"
+    return cover_manifests(wildcards) if by_cover else []
+
+
 def other_cover_manifests(wildcards):
     """Input: manifests of all cover stores of the dataset that a model is applied to."""
     return _manifests("cover", wildcards.other, PLAN.covered(wildcards.other))
@@ -274,8 +280,17 @@ def saved_states(wildcards):
 
 def teacher_model(wildcards):
     """Input: the classifier that a Siamese network learns from, with the same seed."""
+    return f"{_teacher(wildcards)}/model.keras"
+
+
+def teacher_predictions(wildcards):
+    """Input: predictions of that classifier."""
+    return f"{_teacher(wildcards)}/predictions.zarr"
+
+
+def _teacher(wildcards):
     teacher = PLAN.config.models[wildcards.model].teacher
-    return f"<results>/{wildcards.dataset}/models/{teacher}/seed-{wildcards.seed}/model.keras"
+    return f"<results>/{wildcards.dataset}/models/{teacher}/seed-{wildcards.seed}"
 
 
 def teacher_section(wildcards):

@@ -75,6 +75,8 @@ rule train_siamese:
         split=split_of_model,
         order=order_of_model,
         teacher=teacher_model,
+        teacher_predictions=teacher_predictions,
+        covers=compared_covers,
     output:
         model="<results>/{dataset}/models/{model}/seed-{seed}/model.keras",
         history="<results>/{dataset}/models/{model}/seed-{seed}/history.csv",

@@ -6,6 +6,7 @@ far a pipeline has read ahead. Every tile of a batch is changed on its own.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +17,9 @@ Tensor = Any  # tensorflow ships no types
 
 MIN_AREA, MAX_AREA = 0.05, 0.3
 """Area share hidden by the occlusion of an augmentation."""
+
+COARSE = 8
+"""Cells along each side of a blurred tile."""
 
 LONGEST_ASPECT = 2.0
 """Occluding rectangles have sides in proportions, relative to the tile's, from 1:2 to 2:1."""
@@ -50,6 +54,8 @@ def augment(
     tiles, labels = tf.cast(tiles, tf.float32), tf.cast(labels, tf.float32)
     draws = _Draws(tf.shape(tiles)[0], seed)
     tiles = _move(tiles, settings, draws)
+    if settings.zoom or settings.angle:
+        tiles = _warp(tiles, settings, draws)
     if settings.gain or settings.band_gain:
         tiles *= _gains(tf.shape(tiles)[-1], settings, draws)
     if settings.occlusion:
@@ -69,7 +75,7 @@ def occlude(tiles: Tensor, min_area: float, max_area: float, fill: Tensor, seed:
         tiles: ``(tile, y, x, band)``.
         min_area: Smallest hidden share of the tile's area.
         max_area: Largest hidden share. Both are kept up to half a row of pixels.
-        fill: ``(band,)`` value of hidden pixels, in stored units.
+        fill: ``(band,)`` value of hidden pixels, in stored units, or tiles to take them from.
         seed: ``(2,)`` integer seed.
 
     Returns:
@@ -80,8 +86,16 @@ def occlude(tiles: Tensor, min_area: float, max_area: float, fill: Tensor, seed:
     return hide(tiles, occlusion_mask(tiles, draws.between(min_area, max_area), draws), fill)
 
 
+def blur(tiles: Tensor) -> Tensor:
+    """Tiles in float32 whose colours remain and whose forms are gone: means of an eighth of the side."""
+    tiles = tf.cast(tiles, tf.float32)
+    height, width = tf.shape(tiles)[1], tf.shape(tiles)[2]
+    coarse = tf.image.resize(tiles, [COARSE, COARSE], method="area")
+    return tf.image.resize(coarse, [height, width], method="bilinear")
+
+
 def hide(tiles: Tensor, mask: Tensor, fill: Tensor) -> Tensor:
-    """Replace masked pixels, ``mask (tile, y, x, 1)``, by ``fill (band,)``."""
+    """Replace masked pixels, ``mask (tile, y, x, 1)``, by ``fill``, ``(band,)`` or tiles."""
     return tf.where(mask, tf.cast(fill, tiles.dtype), tiles)
 
 
@@ -167,6 +181,28 @@ def _indices(size: Tensor, flip: Tensor, shift: float, draws: _Draws) -> Tensor:
         index += tf.cast(tf.round((2.0 * draws.uniform() - 1.0) * most), tf.int32)[:, None]
         index = size - 1 - tf.abs(size - 1 - tf.abs(index))
     return tf.where(flip[:, None], size - 1 - index, index)
+
+
+def _warp(tiles: Tensor, settings: Augmentation, draws: _Draws) -> Tensor:
+    """Zoom and turn around the centre of the tile, bilinear."""
+    shape = tf.shape(tiles)
+    most = -math.log1p(-settings.zoom)
+    scale = tf.exp(draws.between(-most, most))
+    radians = draws.between(-1.0, 1.0) * math.radians(settings.angle)
+    cosine, sine = scale * tf.cos(radians), scale * tf.sin(radians)
+    y = (tf.cast(shape[1], tf.float32) - 1.0) / 2.0
+    x = (tf.cast(shape[2], tf.float32) - 1.0) / 2.0
+    none = tf.zeros_like(scale)
+    # Rows of the matrix from output (x, y, 1) to input (x, y).
+    matrix = [cosine, -sine, x - cosine * x + sine * y, sine, cosine, y - sine * x - cosine * y]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=tiles,
+        transforms=tf.stack([*matrix, none, none], axis=1),
+        output_shape=shape[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+    )
 
 
 def _gains(n_bands: Tensor, settings: Augmentation, draws: _Draws) -> Tensor:

@@ -12,8 +12,8 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -134,10 +134,11 @@ def fit(
         while state.epoch < epochs and not _waited_long_enough(state, patience):
             clock = time.perf_counter() - state.seconds
             _run_steps(state, batches, step, save, steps_per_epoch, what, clock)
-            row = {"loss": _mean_loss(state, what), **validate()}
-            row["learning_rate"] = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-            state.seconds = time.perf_counter() - clock
-            _end_epoch(model, state, row, monitor)
+            with _averaged(model, optimizer):
+                row = {"loss": _mean_loss(state, what), **validate()}
+                row["learning_rate"] = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+                state.seconds = time.perf_counter() - clock
+                _end_epoch(model, state, row, monitor)
             LOG.info("%s: epoch %d of %d: %s", what, state.epoch, epochs, _figures(state.rows[-1]))
             save()
         save(now=True)
@@ -153,10 +154,17 @@ def adamw(
     schedule: Literal["constant", "cosine"],
     steps: int,
     precision: str,
+    average: float = 0.0,
 ) -> keras.optimizers.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019) that spares normalisation and biases from decay."""
+    """AdamW (Loshchilov and Hutter 2019) that spares normalisation and biases from decay.
+
+    With ``average`` above 0 it keeps the exponential moving average of the weights (Polyak and Juditsky
+    1992), which :func:`fit` measures and returns.
+    """
     rate = learning_rate if schedule == "constant" else cosine_schedule(learning_rate, steps)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=weight_decay)
+    optimizer = keras.optimizers.AdamW(
+        rate, weight_decay=weight_decay, use_ema=average > 0, ema_momentum=average or 0.99
+    )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return scaled_for(optimizer, precision)
 
@@ -313,6 +321,22 @@ def _run_steps(
             state.step += 1
             state.seconds = time.perf_counter() - clock
             save()
+
+
+@contextmanager
+def _averaged(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Put the moving averages in place of the trained weights for a while, where there are any."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not inner.use_ema:
+        yield
+        return
+    trained = [keras.ops.copy(variable) for variable in model.trainable_variables]
+    inner.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, trained, strict=True):
+            variable.assign(value)
 
 
 def _mean_loss(state: TrainingState, what: str) -> float:

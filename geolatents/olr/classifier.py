@@ -187,6 +187,7 @@ def fit_classifier(
             settings.schedule,
             steps,
             precision,
+            settings.average,
         ),
         partial(order.batches, tiles),
         epochs=settings.epochs,

@@ -15,6 +15,7 @@ from geolatents.labels.parts import PARTS
 from geolatents.learning.baselines import TRIVIAL, band_statistics, baseline_scores
 from geolatents.learning.ledger import record_reading
 from geolatents.learning.metrics import DEFAULT_THRESHOLD, evaluate_labels, tune_thresholds
+from geolatents.olr.refusals import refusal
 from geolatents.olr.samples import Predictions, read_predictions
 
 Floats = npt.NDArray[np.float64]
@@ -57,6 +58,10 @@ def evaluate_model(
     if ledger is not None:
         name = f"{found.attributes.get('model', '?')}, seed {seed}"
         record_reading(ledger, what=f"metrics of {name}", rule="evaluate_model")
+    refused = refusal(found.attributes)
+    if refused is not None:
+        _write_refusal(found, refused, seed, output, card)
+        return
     features = band_statistics(stores, found.ids) if stores else None
     metrics = model_metrics(found, features, threshold, seed)
     metrics["training"] = training_progress(
@@ -65,6 +70,16 @@ def evaluate_model(
     write_json(output, metrics)
     with atomic_path(card) as part:
         part.write_text(model_card(metrics, found, settings or {}, split), encoding="utf-8")
+
+
+def _write_refusal(
+    predictions: Predictions, refused: Mapping[str, str], seed: int, output: Path, card: Path
+) -> None:
+    named = {name: predictions.attributes.get(name) for name in ("model", "dataset", "kind")}
+    write_json(output, {**named, "seed": seed, **refused})
+    text = f"# {named['model']}, seed {seed}\n\nThere is no model: {refused['reason']}.\n"
+    with atomic_path(card) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def model_metrics(

@@ -18,6 +18,7 @@ from geolatents.learning.metrics import evaluate_labels
 from geolatents.logs import LOG
 from geolatents.olr.agreement import Sample, measure_agreement
 from geolatents.olr.evaluate import decision_thresholds
+from geolatents.olr.refusals import refusal
 from geolatents.olr.samples import Predictions, read_predictions, read_sample, tile_groups
 from geolatents.settings.experiments import Experiment
 
@@ -52,7 +53,8 @@ def run_experiment(
         siamese: ``predictions.zarr`` of the Siamese network, one per seed, or none.
         split: Split of the dataset, with its blocks.
         tiles: Tile table of the dataset, for groups and positions.
-        output: ``agreement.json`` to write: ``{scorer: {seed: {...}}}``.
+        output: ``agreement.json`` to write: ``{scorer: {seed: {...}}}``; of a Siamese network that was
+            refused, ``status`` and ``reason``.
         per_label: ``per-label.csv`` to write: one row per scorer, seed and label, of the test part
             whatever the target.
         name: Name of the experiment, for the ledger.
@@ -69,6 +71,10 @@ def run_experiment(
     for scorer, stores in (("classifier", classifier), ("siamese", siamese)):
         for model_seed, store in zip(seeds, stores, strict=bool(stores)):
             predictions = read_predictions(store)
+            refused = refusal(predictions.attributes)
+            if refused is not None:
+                found.setdefault(scorer, {})[str(model_seed)] = refused
+                continue
             result, labels = _one_model(predictions, settings, split, tiles, seed)
             found.setdefault(scorer, {})[str(model_seed)] = result
             rows += [{"scorer": scorer, "seed": model_seed, **row} for row in labels]

@@ -19,6 +19,7 @@ from matplotlib.textpath import TextPath
 from geolatents.files import atomic_path, read_json
 from geolatents.labels.figures import class_text, colour_strip, display_order, shorten, text_on
 from geolatents.labels.sets import LabelClass
+from geolatents.olr.refusals import measured
 from geolatents.settings.figures import Figures
 
 Floats = npt.NDArray[np.float64]
@@ -153,7 +154,8 @@ def draw_agreement(
         settings: Colours, order and resolution; the order is that of the true labels' phi.
     """
     settings = settings or Figures()
-    first = {s: next(iter(agreement[s].values())) for s in SCORERS if agreement.get(s)}
+    entries = {scorer: measured(agreement.get(scorer, {})) for scorer in SCORERS}
+    first = {scorer: next(iter(found.values())) for scorer, found in entries.items() if found}
     reference = next(iter(first.values()))
     labels = _label_classes(reference["labels"], classes)
     if len(labels) < 2:

@@ -131,8 +131,10 @@ def scorer(model: keras.Model, flips: bool = False) -> Callable[[Any], Any]:
         tiles = tf.cast(tiles, tf.float32)
         if not flips:
             return model(tiles, training=False)
-        views = (tiles, tiles[:, ::-1], tiles[:, :, ::-1], tiles[:, ::-1, ::-1])
-        return tf.add_n([model(view, training=False) for view in views]) / 4.0
+        views = [tiles, tiles[:, ::-1], tiles[:, :, ::-1], tiles[:, ::-1, ::-1]]
+        if tiles.shape[1] is not None and tiles.shape[1] == tiles.shape[2]:
+            views += [tf.transpose(view, [0, 2, 1, 3]) for view in views]
+        return tf.add_n([model(view, training=False) for view in views]) / len(views)
 
     return score  # type: ignore[no-any-return, unused-ignore]
 

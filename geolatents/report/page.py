@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from geolatents import __version__
 from geolatents.files import atomic_path, read_json
+from geolatents.olr.refusals import measured, refusal
 from geolatents.provenance import provenance_path
 from geolatents.report.costs import cost_table, duration
 from geolatents.report.datasets import dataset_section
@@ -114,6 +115,7 @@ def experiment_section(entry: ExperimentEntry, root: Path) -> dict[str, Any]:
         "figure": embedded(folder / "agreement.png"),
         "agreement": agreement_table(agreement),
         "notes": _notes(next(iter(agreement["classifier"].values()))),
+        "refused": _refused(agreement),
         "published": agreement.get("published", {}),
         "label_threshold": next(iter(agreement["classifier"].values()))["quality"]["threshold"],
         "threshold": metrics[entry.classifier][0]["threshold"],
@@ -130,7 +132,7 @@ def agreement_table(agreement: Mapping[str, Any]) -> dict[str, Any]:
     columns = [
         (scorer, seed, found)
         for scorer in ("classifier", "siamese")
-        for seed, found in agreement.get(scorer, {}).items()
+        for seed, found in measured(agreement.get(scorer, {})).items()
     ]
     return {
         "columns": [f"{scorer}, seed {seed}" for scorer, seed, _ in columns],
@@ -143,6 +145,12 @@ def agreement_table(agreement: Mapping[str, Any]) -> dict[str, Any]:
             for key, name, kind in AGREEMENT_ROWS
         ],
     }
+
+
+def _refused(agreement: Mapping[str, Any]) -> list[str]:
+    """Seeds without a Siamese network, and why."""
+    entries = agreement.get("siamese", {}).items()
+    return [f"seed {seed}: {found['reason']}" for seed, found in entries if refusal(found)]
 
 
 def _environment() -> Environment:
@@ -234,7 +242,7 @@ def _summary_rows(summary: Path) -> list[dict[str, Any]]:
     for row in ({str(key): value for key, value in row.items()} for row in rows):
         own = {**row, "scorer": "classifier", "macro_ap": row["test_macro_ap"]}
         shown += [own, *(_applied_row(own, name) for name in _applied_to(row))]
-        if row["siamese_mantel_r"] is not None:
+        if row["siamese_status"] == "trained":
             values = {
                 name.removeprefix("siamese_"): value
                 for name, value in row.items()
@@ -264,7 +272,7 @@ def _applied_row(row: Mapping[str, Any], dataset: str) -> dict[str, Any]:
 def _quality_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     rows = []
     for model, seeds in metrics.items():
-        for found in seeds:
+        for found in filter(_is_trained, seeds):
             name = f"{model}, seed {found['seed']}"
             rows.append({"name": name, "is_model": True, "values": found["split"].get("test", {})})
     first = next(iter(metrics.values()))[0]
@@ -280,6 +288,10 @@ def _quality_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[d
     return rows
 
 
+def _is_trained(metrics: Mapping[str, Any]) -> bool:
+    return refusal(metrics) is None
+
+
 def _training_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     return [
         {
@@ -290,7 +302,7 @@ def _training_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[
             **figure,
         }
         for model, seeds in metrics.items()
-        for found in seeds
+        for found in filter(_is_trained, seeds)
         for name, figure in found["training"]["figures"].items()
     ]
 

@@ -20,7 +20,7 @@ COLUMNS = (
     "shifted_gain", "shifted_share",
     "siamese_macro_ap", "siamese_mantel_r", "siamese_mantel_p", "siamese_partial_r",
     "siamese_partial_low", "siamese_partial_high", "siamese_shifted_gain", "siamese_shifted_share",
-    "siamese_pairs_mse", "siamese_pairs_r2",
+    "siamese_pairs_mse", "siamese_pairs_r2", "siamese_status",
 )  # fmt: skip
 """Columns of every summary; those of other datasets (``on_{dataset}_...``) follow."""
 
@@ -140,6 +140,8 @@ def _agreement(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _siamese(metrics: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    if "status" in metrics:
+        return {"siamese_status": metrics["status"]}
     values = {k: v for k, v in _agreement(found).items() if k != "train_phi_r"}
     pairs = metrics.get("pairs") or {}
     return {
@@ -147,6 +149,7 @@ def _siamese(metrics: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, 
         **{f"siamese_{key}": value for key, value in values.items()},
         "siamese_pairs_mse": pairs.get("mse"),
         "siamese_pairs_r2": pairs.get("r2"),
+        "siamese_status": "trained",
     }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -62,6 +63,15 @@ class Augmentation(Section):
     shift: float = Field(
         0.0, ge=0, le=0.5, description="Shift by up to this share of the side, edges reflected."
     )
+    zoom: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Zoom by a factor of 1 - this to 1 / (1 - this), edges reflected.",
+    )
+    angle: float = Field(
+        0.0, ge=0, le=180, description="Turn by up to so many degrees either way, edges reflected."
+    )
     gain: float = Field(
         0.1, ge=0, lt=1, description="Brightness factor 1 +- this, one for all bands."
     )
@@ -85,6 +95,12 @@ class _Training(Section):
     epochs: int = Field(20, ge=1, description="Most epochs.")
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate.")
     weight_decay: float = Field(1e-4, ge=0, description="Decoupled weight decay (AdamW).")
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share that the moving average of the weights keeps at each step; the average is what is measured and saved; 0: none.",
+    )
     schedule: Literal["constant", "cosine"] = Field(
         "cosine", description="Learning-rate schedule; `cosine` warms up for 5 % of the steps."
     )
@@ -114,7 +130,10 @@ class Classifier(_Training):
     patience: int = Field(
         10, ge=1, description="Epochs without better validation macro AP before training stops."
     )
-    test_time_flips: bool = Field(True, description="Average scores over flips when predicting.")
+    test_time_flips: bool = Field(
+        True,
+        description="Average scores over the eight flips and turns of a tile (four where it is not square).",
+    )
 
 
 class Occlusion(Section):
@@ -124,8 +143,9 @@ class Occlusion(Section):
         0.05, ge=0, le=1, description="Smallest hidden share of the tile's area."
     )
     max_area: float = Field(0.4, ge=0, le=1, description="Largest hidden share.")
-    fill: Literal["black", "mean"] = Field(
-        "black", description="`black`: 0 as the predecessor; `mean`: the band's training mean."
+    fill: Literal["black", "mean", "blur"] = Field(
+        "mean",
+        description="`black`: 0 as the predecessor; `mean`: the band's training mean; `blur`: the tile itself, blurred.",
     )
 
     @model_validator(mode="after")
@@ -135,24 +155,126 @@ class Occlusion(Section):
         return self
 
 
+PREDECESSOR = {
+    "trunk": "own",
+    "pairs": "one",
+    "max_weight": 1.0,
+    "partners": 0.0,
+    "within": "probability",
+    "teacher_view": "same",
+    "score_weight": 0.0,
+    "label_share": 0.0,
+    "augmentation": {"flips": False, "rotations": False, "gain": 0.0},
+    "occlusion": {"fill": "black"},
+    "optimizer": "rmsprop",
+    "average": 0.0,
+    "test_time_flips": False,
+}
+"""What `method: predecessor` changes of the defaults: the thesis's objective and training."""
+
+
 class Siamese(Section):
-    """The predecessor's occlusion-based Siamese network on a trained classifier (its teacher)."""
+    """An occlusion-based Siamese network on a trained classifier, its teacher: one embedding per label."""
 
     kind: Literal["siamese"]
     teacher: Name = Field(
         description="Model name of the classifier; dataset, labels, batches and seeds come from it."
     )
+    method: Literal["polar", "prototype", "predecessor"] = Field(
+        "polar",
+        description="`polar`: a label's score is the length of its vector, its kind the direction; `prototype`: signed vectors, the score is that of a learned prototype; `predecessor`: vectors without negative numbers, and the predecessor's values for all that is not given (PREDECESSOR in geolatents/settings/models.py).",
+    )
+    weak_teacher: Literal["refuse", "use"] = Field(
+        "refuse",
+        description="What happens where the teacher is no better than a trivial baseline: the rule ends with `status: refused` and the reason, or trains all the same.",
+    )
     k: int = Field(16, ge=1, description="Dimensions of the embedding of one label.")
-    epochs: int = Field(5, ge=1, description="Epochs.")
+    epochs: int = Field(20, ge=1, description="Epochs.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
-    occlusion: Occlusion = Field(Occlusion(), description="Occlusion of both images of a pair.")
+    weight_decay: float = Field(
+        1e-4, ge=0, description="Decoupled weight decay (`optimizer: adamw`)."
+    )
+    optimizer: Literal["adamw", "rmsprop"] = Field("adamw", description="Optimizer.")
+    average: float = Field(
+        0.98, ge=0, lt=1, description="Moving average of the weights, as of a classifier."
+    )
+    trunk: Literal["teacher", "own"] = Field(
+        "teacher",
+        description="`teacher`: starts as a copy of the classifier, statistics of its normalisation frozen; `own`: convolutions of its own from scratch.",
+    )
     widths: list[Annotated[int, Field(ge=1)]] = Field(
-        [32, 64, 128], min_length=1, description="Filters per convolution pair."
+        [32, 64, 128], min_length=1, description="`trunk: own`: filters per convolution pair."
+    )
+    pairs: Literal["all", "one"] = Field(
+        "all",
+        description="`all`: every tile of a batch with every other; `one`: the first half with the second.",
+    )
+    max_weight: float = Field(
+        20.0,
+        ge=1,
+        description="Most that a pair with the label in both tiles weighs, for rare labels.",
+    )
+    partners: float = Field(
+        0.25,
+        ge=0,
+        le=0.5,
+        description="Share of a batch that is drawn to have a label, rare ones first, in common with another of its tiles.",
+    )
+    within: Literal["probability", "labels", "cover"] = Field(
+        "labels",
+        description="Likeness of two tiles with the same label, which the target of a pair is multiplied by: `probability`: 1, as the predecessor; `labels`: share of common labels (Tanimoto); `cover`: common share of land cover.",
+    )
+    teacher_view: Literal["whole", "other", "same"] = Field(
+        "whole",
+        description="What the teacher sees of a tile: all of it, another occlusion, or the same as the student.",
+    )
+    score_weight: float = Field(
+        1.0, ge=0, description="Weight of the cross-entropy of the label scores beside the pairs."
+    )
+    label_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of true training labels in the targets of the label scores; the rest is the teacher's.",
+    )
+    occlusion: Occlusion = Field(
+        Occlusion(), description="Occlusion of the student's tiles, and of the teacher's."
+    )
+    augmentation: Augmentation = Field(
+        Augmentation(),
+        description="Augmentation of what both see; without `mixup` and `occlusion`.",
+    )
+    test_time_flips: bool = Field(
+        True, description="Average scores and vectors over flips and turns, as of a classifier."
     )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "auto", description="Arithmetic, as of a classifier."
     )
     deterministic: bool = Field(False, description="Bitwise equal results on one platform, slower.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_predecessor(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("method") == "predecessor":
+            return _filled(values, PREDECESSOR)
+        return values
+
+    @model_validator(mode="after")
+    def _pairs_of_whole_tiles(self) -> Siamese:
+        if self.augmentation.mixup or self.augmentation.occlusion:
+            raise ValueError("`augmentation` of pairs has neither `mixup` nor `occlusion`")
+        if self.method == "predecessor" and self.trunk == "teacher":
+            raise ValueError("`method: predecessor` has a `trunk` of its own")
+        return self
+
+
+def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with defaults for what they leave out, in nested sections too."""
+    filled = dict(defaults) | dict(values)
+    for key, inner in defaults.items():
+        if isinstance(inner, Mapping) and isinstance(values.get(key), Mapping):
+            filled[key] = _filled(values[key], inner)
+    return filled
 
 
 Model = Annotated[Classifier | Siamese, Field(discriminator="kind")]

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ class ClusterRun:
                 cwd=folder,
                 env={**slurm.environment, "PYTHONPATH": str(ROOT)},
                 start_new_session=True,
+                # Below nohup, or in the background of a script, it would be born to ignore it.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
 
     @property
@@ -179,7 +182,7 @@ def demo_config() -> dict[str, Any]:
     }
     network = {"name": "residual", "widths": [8, 16], "stem_stride": 2}
     config["models"]["demo-classifier"] |= {"epochs": 2, "seeds": [0, 1], "network": network}
-    config["models"]["demo-siamese"]["epochs"] = 1
+    config["models"]["demo-siamese"] |= {"epochs": 1, "weak_teacher": "use"}
     return dict(config)
 
 

@@ -338,14 +338,14 @@ def test_an_interrupted_siamese_network_ends_as_an_undisturbed_one(files, tmp_pa
         teacher="toy-classifier",
         k=3,
         epochs=2,
-        widths=[4],
         deterministic=True,
         precision="float32",
     )
+    described = tiles.labels.astype("float32")
 
     def train(states):
         teacher = load_teacher(tmp_path / "teacher.keras", tiles)
-        return fit_siamese(settings, 1, teacher, tiles, order, states)
+        return fit_siamese(settings, 1, teacher, tiles, order, described, states)
 
     assert_same(interrupted(tmp_path, train, (4,)), train(None))
 

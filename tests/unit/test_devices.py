@@ -120,16 +120,20 @@ classifier = Classifier(
     epochs=3, learning_rate=1e-2, augmentation=Augmentation(shift=0.1, mixup=0.2, occlusion=0.3),
     precision="float32",
 )
-siamese = Siamese(kind="siamese", teacher="toy-classifier", k=3, epochs=3, widths=[4], precision="float32")
+predecessor = Siamese(
+    kind="siamese", method="predecessor", teacher="toy-classifier", k=3, epochs=3, widths=[4], precision="float32"
+)
+polar = Siamese(kind="siamese", teacher="toy-classifier", k=3, epochs=3, precision="float32")
 
 def classified(strategy, states=None):
     with strategy.scope():
         return fit_classifier(classifier, 1, tiles, order, states)
 
-def paired(strategy, teacher):
+def paired(settings, strategy, teacher):
     teacher.trainable = False
+    described = tiles.labels.astype("float32")
     with strategy.scope():
-        return fit_siamese(siamese, 1, teacher, tiles, order)[1]
+        return fit_siamese(settings, 1, teacher, tiles, order, described)[1]
 
 class Cut(Checkpoints):
     def keep(self, step, state, *, now=False):
@@ -146,14 +150,15 @@ try:
     classified(two, Cut(states, "toy", minutes=0))
 except ConnectionAbortedError:
     mirrored, found = classified(two, Checkpoints(states, "toy"))
-pairs = [(expected, found), (paired(one, model), paired(two, mirrored))]
+pairs = [(expected, found)]
+pairs += [(paired(s, one, model), paired(s, two, mirrored)) for s in (predecessor, polar)]
 found = [[[row["loss"] for row in state.rows] for state in pair] for pair in pairs]
 print("FOUND", json.dumps(found))
 """
 
 
 def test_two_replicas_have_the_losses_of_one_at_the_same_batch(tmp_path):
-    """Two virtual processors, also with an interruption, and with uneven shares of nine pairs."""
+    """Two virtual processors, also with an interruption, and with uneven shares of nine pairs; also all pairs over both."""
     code = TWO_REPLICAS.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -12,6 +12,7 @@ from geolatents.report.datasets import dataset_section, grouped_readings, quick_
 from geolatents.report.images import embedded_map, rgb_bands, stretched
 from geolatents.report.orders import draw_orders, read_counts
 from geolatents.report.page import gain, number, percent, threshold_text, write_report
+from geolatents.report.summary import summarise
 from tests.unit.report_data import build_report, ramp
 
 
@@ -237,3 +238,24 @@ def test_numbers():
     ]
     assert [gain(v) for v in (None, 0.5, -0.5)] == ["–", "+0.500", "−0.500"]
     assert [percent(v) for v in (None, 0.5)] == ["–", "50.0\N{NO-BREAK SPACE}%"]
+
+
+def test_a_refused_siamese_network_is_told_with_its_reason(built, tmp_path):
+    root = shutil.copytree(built[0], tmp_path / "results")
+    entry = built[1]
+    says = {"status": "refused", "reason": "the teacher is no better than <nothing>"}
+    agreement = entry.folder(root) / "agreement.json"
+    content = read_json(agreement)
+    for seed in entry.seeds:
+        content["siamese"][str(seed)] = says
+        metrics = entry.model_folder(root, entry.siamese, seed) / "metrics.json"
+        write_json(metrics, {"seed": seed, "model": entry.siamese, **says})
+    write_json(agreement, content)
+    summarise([entry], root, root / "summary.csv")
+    assert set(pd.read_csv(root / "summary.csv")["siamese_status"]) == {"refused"}
+    page = root / "report" / "index.html"
+    write_report([entry], root, page, summary=root / "summary.csv", datasets=["demo"])
+    text = page.read_text()
+    assert "No Siamese network was trained" in text
+    assert "no better than &lt;nothing&gt;" in text
+    assert ">siamese, seed 0<" not in text

@@ -1,4 +1,4 @@
-"""The Siamese baseline: shapes, pairs, targets, errors beside constants, outputs."""
+"""The Siamese network: shapes, starts, views, outputs of all methods, and what is refused."""
 
 import csv
 
@@ -9,28 +9,16 @@ import tensorflow as tf
 from training_data import write_files
 
 from geolatents.errors import TrainingError
-from geolatents.learning.augment import occlude, step_seed
 from geolatents.learning.networks import build_network, with_probabilities
 from geolatents.learning.prepare import read_tiles, training_statistics
 from geolatents.olr.classifier import save_model
-from geolatents.olr.siamese import (
-    EVALUATION_PAIRS,
-    EvaluationPairs,
-    PairErrors,
-    build_siamese,
-    compare_pairs,
-    drawn_batches,
-    label_scores,
-    load_teacher,
-    pair_objective,
-    pair_products,
-    pair_targets,
-    train_siamese,
-)
+from geolatents.olr.siamese import build_siamese, load_teacher, train_siamese
+from geolatents.olr.siamese_network import EMBEDDING, SCORES, flat_outputs, split_outputs
 from geolatents.settings.models import Classifier, Network, Occlusion, Siamese
 from geolatents.stores import open_store, read_array, read_strings
 
 TEACHER = Classifier(kind="classifier", dataset="toy")
+METHODS = ("polar", "prototype", "predecessor")
 
 
 def siamese(**changes):
@@ -41,7 +29,7 @@ def siamese(**changes):
         "epochs": 4,
         "widths": [4, 8],
         "precision": "float32",
-        "occlusion": Occlusion(min_area=0.05, max_area=0.3),
+        "occlusion": {"min_area": 0.05, "max_area": 0.3},
     }
     return Siamese(**(values | changes))
 
@@ -58,8 +46,8 @@ def files(tmp_path_factory):
     return write_files(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture(scope="module")
-def trained(files, tmp_path_factory):
+@pytest.fixture(scope="module", params=METHODS)
+def trained(request, files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "toy-siamese" / "seed-3"
     folder.mkdir(parents=True)
     tiles = read_tiles(files.stores, files.labels, files.split)
@@ -75,7 +63,7 @@ def trained(files, tmp_path_factory):
         )
     }
     train_siamese(
-        siamese(),
+        siamese(method=request.param),
         TEACHER,
         3,
         teacher,
@@ -85,15 +73,17 @@ def trained(files, tmp_path_factory):
         files.order,
         **out,
     )
-    return out | {"teacher": teacher}
+    return out | {"teacher": teacher, "method": request.param}
 
 
 def test_loss_falls(trained):
     with trained["history"].open() as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0])[:4] == ["epoch", "loss", "validation_mse", "validation_r2"]
+    assert list(rows[0])[:5] == [
+        "epoch", "loss", "validation_mse", "validation_r2", "validation_macro_ap",
+    ]  # fmt: skip
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
-    assert float(rows[-1]["validation_mse"]) < float(rows[0]["validation_mse"])
+    assert max(float(r["validation_r2"]) for r in rows) > float(rows[0]["validation_r2"])
 
 
 def test_outputs_fit_each_other(trained, files):
@@ -101,22 +91,27 @@ def test_outputs_fit_each_other(trained, files):
     vectors = read_array(group, "embeddings")
     assert vectors.shape == (len(files.targets), 3, 4)
     assert vectors.dtype == np.float32
-    assert vectors.min() >= 0, "the predecessor's vectors are not negative"
     predictions = open_store(trained["predictions"])
     np.testing.assert_array_equal(read_strings(group, "ids"), read_strings(predictions, "ids"))
-    np.testing.assert_allclose(read_array(predictions, "scores"), label_scores(vectors), rtol=1e-6)
+    scores, lengths = read_array(predictions, "scores"), np.linalg.norm(vectors, axis=-1)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    if trained["method"] == "predecessor":
+        assert vectors.min() >= 0, "the predecessor's vectors are not negative"
+        np.testing.assert_allclose(scores, np.minimum(lengths, 1), atol=1e-5)
+    if trained["method"] == "polar":
+        assert (lengths <= scores + 1e-5).all(), (
+            "means of vectors are at most as long as their mean length"
+        )
+    assert ("prototypes" in group) == (trained["method"] == "prototype")
     attributes = dict(predictions.attrs)
-    assert {
-        "dataset": "toy",
-        "model": "toy-siamese",
-        "kind": "siamese",
-    }.items() <= attributes.items()
+    named = {"dataset": "toy", "model": "toy-siamese", "kind": "siamese"}
+    assert named.items() <= attributes.items()
     assert attributes["teacher"] == "toy-classifier"
 
 
 def test_test_errors_stand_beside_constants(trained):
     pairs = open_store(trained["predictions"]).attrs["pairs"]
-    assert set(pairs) == {"mse", "constant_mse", "zero_mse", "r2"}
+    assert set(pairs) == {"mse", "rank1_mse", "constant_mse", "zero_mse", "r2"}
     assert pairs["constant_mse"] <= pairs["zero_mse"]
     assert pairs["r2"] == pytest.approx(1 - pairs["mse"] / pairs["constant_mse"])
 
@@ -124,98 +119,51 @@ def test_test_errors_stand_beside_constants(trained):
 def test_saved_student_embeds_as_it_did(trained, files):
     student = keras.saving.load_model(trained["model"], compile=False)
     expected = read_array(open_store(trained["embeddings"]), "embeddings")[:8]
-    np.testing.assert_allclose(student(files.images[:8], training=False), expected, atol=1e-5)
+    views = [files.images[:8]]
+    if trained["method"] != "predecessor":
+        views = [turned for flip in flips(views[0]) for turned in (flip, flip.swapaxes(1, 2))]
+    found = np.mean([student(view, training=False)[EMBEDDING] for view in views], axis=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 1), (132, 327, 4), (64, 64, 13)])
-def test_embeds_tiles_of_any_size_and_band_count(shape):
+def flips(tiles):
+    return [tiles, tiles[:, ::-1], tiles[:, :, ::-1], tiles[:, ::-1, ::-1]]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("trunk", ["teacher", "own"])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (132, 327, 4)])
+def test_embeds_tiles_of_any_size_and_band_count(shape, trunk, method):
+    if (trunk, method) == ("teacher", "predecessor"):
+        pytest.skip("the predecessor's has a trunk of its own")
     bands = shape[2]
-    network = Network(widths=[4, 8])
-    teacher = build_network(network, shape, 5, [9] * bands, [2] * bands)
-    student = build_siamese(siamese(k=3), shape, teacher, precision="mixed_bfloat16")
-    vectors = student(np.ones((2, *shape), "uint16"), training=False)
-    assert vectors.shape == (2, 5, 3)
-    assert vectors.dtype == "float32"
-
-
-def test_pairs_are_first_half_with_second_half():
-    vectors = np.random.default_rng(0).random((6, 3, 4)).astype(np.float32)
-    expected = np.einsum("tlk,tlk->tl", vectors[:3], vectors[3:])
-    np.testing.assert_allclose(pair_products(vectors), expected, rtol=1e-5)
-    found = pair_targets(tf.constant(vectors[..., 0]))
-    np.testing.assert_allclose(found, vectors[:3, :, 0] * vectors[3:, :, 0])
-    assert pair_products(vectors[:5]).shape == (2, 3), "an odd last tile has no partner"
-
-
-def test_teacher_and_student_see_the_same_occluded_tiles():
-    """A student whose products are the teacher's has no loss only if both saw the same."""
-    teacher = untrained_teacher()
-    scores = keras.layers.Reshape((3, 1))(teacher.output)
-    student = keras.Model(teacher.input, scores)
-    tiles = np.random.default_rng(0).integers(0, 3000, (8, 16, 16, 2)).astype("uint16")
-    objective = pair_objective(student, teacher, siamese(), seed=0)
-    # Batch normalisation of the student runs in training mode, so freeze it for the comparison.
-    teacher.trainable = False
-    pairs = objective.prepare((tiles, None), tf.constant(0))
-    assert float(objective.loss(pairs)) == pytest.approx(0, abs=1e-10)
-
-
-def test_only_the_student_learns():
-    teacher = untrained_teacher()
-    teacher.trainable = False
-    student = build_siamese(siamese(), (16, 16, 2), teacher)
-    before = [weight.copy() for weight in teacher.get_weights()]
-    tiles = np.random.default_rng(0).integers(0, 3000, (8, 16, 16, 2)).astype("uint16")
-    with tf.GradientTape() as tape:
-        tape.watch([v.value for v in teacher.variables if "float" in v.dtype])
-        objective = pair_objective(student, teacher, siamese(), seed=0)
-        value = objective.loss(objective.prepare((tiles, None), tf.constant(0)))
-    gradients = tape.gradient(
-        value, [v.value for v in (*student.trainable_variables, *teacher.weights)]
+    teacher = build_network(Network(widths=[4, 8]), shape, 5, [9] * bands, [2] * bands)
+    settings = siamese(k=3, method=method, trunk=trunk)
+    student = build_siamese(
+        settings, shape, with_probabilities(teacher), precision="mixed_bfloat16"
     )
-    n_student = len(student.trainable_variables)
-    assert all(gradient is not None for gradient in gradients[:n_student])
-    assert all(gradient is None for gradient in gradients[n_student:])
-    for found, expected in zip(teacher.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(found, expected)
+    out = student(np.ones((2, *shape), "uint16"), training=False)
+    assert out[EMBEDDING].shape == (2, 5, 3)
+    assert out[SCORES].shape == (2, 5)
+    assert {out[EMBEDDING].dtype, out[SCORES].dtype} == {tf.float32}
 
 
-def test_scores_are_bounded_lengths():
-    vectors = np.array([[[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]]])
-    np.testing.assert_allclose(label_scores(vectors), [[1.0, 0.5, 0.0]])
-
-
-def test_errors_know_constant_and_zero():
-    targets = np.array([[0.0, 0.2], [0.4, 0.2]], np.float32)
-    found = compare_pairs(np.tile(targets.mean(axis=0), (2, 1)), targets)
-    assert found.mse == pytest.approx(found.constant_mse) == pytest.approx(0.02)
-    assert found.r2 == pytest.approx(0)
-    assert found.zero_mse == pytest.approx((0.16 + 0.04 + 0.04) / 4)
-    assert np.isnan(PairErrors(0.1, 0.0, 0.0).r2)
-
-
-def test_evaluation_pairs_are_fixed_by_seed_and_part(files):
-    tiles = read_tiles(files.stores, files.labels, files.split)
+def test_a_polar_student_starts_with_the_teachers_scores(files):
     teacher = untrained_teacher()
-    student = build_siamese(siamese(), (16, 16, 2), teacher)
-
-    def errors(seed, part):
-        return EvaluationPairs(siamese(), seed, teacher, tiles, part).errors(student)
-
-    assert errors(0, "test") == errors(0, "test")
-    assert len({errors(0, "test").mse, errors(1, "test").mse, errors(0, "validation").mse}) == 3
+    tiles = files.images[:6]
+    out = build_siamese(siamese(), (16, 16, 2), teacher)(tiles, training=False)
+    scores = np.asarray(teacher(tiles, training=False))
+    np.testing.assert_allclose(out[SCORES], scores, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(out[EMBEDDING], axis=-1), scores, rtol=1e-5)
 
 
-def test_drawn_pairs_are_enough_and_never_a_tile_with_itself():
-    rows = np.arange(100, 111)
-    found = drawn_batches(rows, (64, 64, 3), 0, "test")
-    assert found.shape[1] == 10
-    assert found.size >= 2 * EVALUATION_PAIRS
-    assert set(found.ravel().tolist()) == set(rows.tolist())
-    assert all(len(set(batch.tolist())) == 10 for batch in found)
-    assert drawn_batches(np.arange(9), (1000, 1000, 3), 0, "test").shape[1] == 2
-    with pytest.raises(TrainingError, match="test part has too few tiles"):
-        drawn_batches(np.arange(1), (64, 64, 3), 0, "test")
+def test_vectors_and_scores_come_apart_again(files):
+    student = build_siamese(siamese(), (16, 16, 2), untrained_teacher())
+    out = student(files.images[:6], training=False)
+    flat = np.asarray(flat_outputs(student)(files.images[:6], training=False))
+    vectors, scores = split_outputs(flat, 3)
+    np.testing.assert_array_equal(vectors, out[EMBEDDING])
+    np.testing.assert_array_equal(scores, out[SCORES])
 
 
 def test_a_teacher_of_other_labels_is_refused(files, tmp_path):
@@ -228,15 +176,22 @@ def test_a_teacher_of_other_labels_is_refused(files, tmp_path):
         load_teacher(tmp_path / "bands.keras", tiles)
 
 
-def test_fill_is_black_or_the_training_mean():
-    teacher = untrained_teacher((1000, 2000), (1, 1))
-    tiles = np.full((2, 16, 16, 2), 7, "uint16")
-    seen = []
-    student = keras.Model(teacher.input, keras.layers.Reshape((3, 1))(teacher.output))
-    for fill in ("black", "mean"):
-        settings = siamese(occlusion=Occlusion(min_area=0.3, max_area=0.3, fill=fill))
-        from geolatents.olr.siamese import occlusion_fill
+def test_the_predecessors_values_give_way_to_what_is_given():
+    found = siamese(method="predecessor", occlusion={"max_area": 0.2}, learning_rate=0.1)
+    assert (found.trunk, found.pairs, found.score_weight) == ("own", "one", 0.0)
+    assert found.occlusion == Occlusion(min_area=0.05, max_area=0.2, fill="black")
+    assert found.learning_rate == 0.1
+    assert siamese(method="predecessor", pairs="all").pairs == "all"
+    assert Siamese.parse(found.complete()) == found
 
-        hidden = occlude(tiles, 0.3, 0.3, occlusion_fill(student, settings), step_seed(0, 0))
-        seen.append({tuple(pixel) for pixel in np.asarray(hidden).reshape(-1, 2)})
-    assert seen == [{(7, 7), (0, 0)}, {(7, 7), (1000, 2000)}]
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "predecessor", "trunk": "teacher"}, "`trunk` of its own"),
+        ({"augmentation": {"mixup": 0.2}}, "neither `mixup` nor"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        siamese(**changes)

@@ -151,7 +151,7 @@ def configure_everything(space: Workspace) -> None:
         models={
             "small-siamese": {
                 "kind": "siamese", "teacher": "small-classifier", "epochs": 1, "k": 2,
-                "widths": [8], "precision": "float32", "deterministic": True,
+                "weak_teacher": "use", "precision": "float32", "deterministic": True,
             },
         },
         experiments={

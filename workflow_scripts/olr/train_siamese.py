@@ -20,6 +20,8 @@ with rule_log(snakemake):
         history=Path(snakemake.output.history),
         predictions=Path(snakemake.output.predictions),
         embeddings=Path(snakemake.output.embeddings),
+        covers=stores(snakemake.input.covers),
+        teacher_predictions=Path(snakemake.input.teacher_predictions),
         checkpoints=checkpoints(snakemake),
         strategy=use_devices(snakemake.resources.gpu, snakemake.threads),
     )

@@ -1,0 +1,194 @@
+"""The Siamese network's branch: from a tile to one vector and one score per label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from geolatents.learning.networks import standardisation, standardised, tile_input
+from geolatents.learning.precision import Precision
+from geolatents.settings.models import Siamese
+
+EMBEDDING, SCORES = "embedding", "scores"
+
+SHORT_START = 0.01
+"""Scale of the variance of vectors' first weights."""
+
+PROTOTYPE_SLOPE, PROTOTYPE_OFFSET = 10.0, -4.0
+"""Start of a prototype's logit as a function of its product with the vector: half-way at 0.4."""
+
+
+@keras.saving.register_keras_serializable(package="geolatents")
+class PrototypeScores(keras.layers.Layer):  # type: ignore[misc]
+    """Score of a label: a logistic function of the product of its vector with a learned prototype."""
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Make prototypes ``(label, k)``, slopes and offsets ``(label,)``."""
+        n_labels, k = input_shape[-2:]
+        self.prototypes = self.add_weight(
+            shape=(n_labels, k), initializer="glorot_uniform", name="prototypes"
+        )
+        constant = keras.initializers.Constant
+        self.slopes = self.add_weight(
+            shape=(n_labels,), initializer=constant(PROTOTYPE_SLOPE), name="slopes"
+        )
+        self.offsets = self.add_weight(
+            shape=(n_labels,), initializer=constant(PROTOTYPE_OFFSET), name="offsets"
+        )
+
+    def call(self, vectors: Any) -> Any:
+        """Scores ``(tile, label)`` of ``vectors (tile, label, k)``."""
+        length = keras.ops.norm(self.prototypes, axis=-1, keepdims=True)
+        product = keras.ops.sum(vectors * self.prototypes / (length + 1e-6), axis=-1)
+        return keras.ops.sigmoid(self.slopes * product + self.offsets)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """``(tile, label)``."""
+        return input_shape[:-1]
+
+
+@keras.saving.register_keras_serializable(package="geolatents")
+class LengthScores(keras.layers.Layer):  # type: ignore[misc]
+    """Score of a label: the length of its vector, at most 1.
+
+    Where <z_i(x), z_i(x)> tends to p_i(x)^2, the length is the network's estimate of p_i(x).
+    """
+
+    def call(self, vectors: Any) -> Any:
+        """Scores ``(tile, label)`` of ``vectors (tile, label, k)``."""
+        squares = keras.ops.sum(keras.ops.square(vectors), axis=-1)
+        return keras.ops.minimum(keras.ops.sqrt(keras.ops.maximum(squares, 1e-12)), 1.0)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """``(tile, label)``."""
+        return input_shape[:-1]
+
+
+def build_siamese(
+    settings: Siamese,
+    shape: Sequence[int],
+    teacher: keras.Model,
+    bands: Sequence[str] = (),
+    precision: Precision = "float32",
+) -> keras.Model:
+    """The branch that both tiles of a pair go through.
+
+    Args:
+        settings: Method, trunk and k.
+        shape: ``(y, x, band)`` of the tiles.
+        teacher: Classifier that gives the number of labels, the band statistics, and the start of a
+            trunk that is its copy.
+        bands: Band names.
+        precision: Keras dtype policy of the convolutions of a trunk of its own.
+
+    Returns:
+        Model from raw tiles to float32 ``{"embedding": (tile, label, k), "scores": (tile, label)}``.
+    """
+    heads = {"polar": _polar, "prototype": _prototype, "predecessor": _predecessor}
+    trunk = _copied_trunk if settings.trunk == "teacher" else _own_trunk
+    inputs, features = trunk(settings, shape, teacher, bands, precision)
+    embedding, scores = heads[settings.method](features, settings, teacher, precision)
+    return keras.Model(inputs, {EMBEDDING: embedding, SCORES: scores}, name="siamese")
+
+
+def one_output(model: keras.Model, name: str) -> keras.Model:
+    """The same branch, weights shared, with one of its two outputs."""
+    return keras.Model(model.input, model.output[name], name=f"{model.name}-{name}")
+
+
+def flat_outputs(model: keras.Model) -> keras.Model:
+    """The same branch with vectors and scores side by side, ``(tile, label * k + label)``."""
+    flat = keras.layers.Flatten(dtype="float32")(model.output[EMBEDDING])
+    both = keras.layers.Concatenate(dtype="float32")([flat, model.output[SCORES]])
+    return keras.Model(model.input, both, name=f"{model.name}-flat")
+
+
+def split_outputs(flat: Any, n_labels: int) -> tuple[Any, Any]:
+    """Vectors ``(tile, label, k)`` and scores ``(tile, label)`` of what :func:`flat_outputs` gives."""
+    vectors, scores = flat[:, :-n_labels], flat[:, -n_labels:]
+    return vectors.reshape(len(flat), n_labels, -1), scores
+
+
+def _copied_trunk(
+    settings: Siamese, shape: Sequence[int], teacher: keras.Model, bands: Any, precision: Any
+) -> tuple[Any, Any]:
+    """The teacher up to what its output layer sees; it keeps its own arithmetic."""
+    copy = keras.models.clone_model(teacher)
+    copy.set_weights(teacher.get_weights())
+    copy.trainable = True
+    return copy.input, copy.get_layer("logits").input
+
+
+def _own_trunk(
+    settings: Siamese,
+    shape: Sequence[int],
+    teacher: keras.Model,
+    bands: Sequence[str],
+    precision: Precision,
+) -> tuple[Any, Any]:
+    """Pairs of 'same' 3x3 convolutions (ReLU) with maximum pooling, as the predecessor's."""
+    layer = standardisation(teacher)
+    policy = keras.DTypePolicy(precision)
+    inputs = tile_input(shape, layer.mean, layer.std)
+    x = standardised(inputs, layer.mean, layer.std, bands)
+    for width in settings.widths:
+        for _ in range(2):
+            x = _relu_convolution(x, width, policy)
+        x = keras.layers.MaxPooling2D(2, padding="same", dtype=policy)(x)
+    return inputs, x
+
+
+def _polar(features: Any, settings: Siamese, teacher: keras.Model, precision: Any) -> Any:
+    """z_i = s_i u_i: the score s_i starts as the teacher's, u_i has length 1."""
+    features = _pooled(features)
+    last = teacher.get_layer("logits")
+    logits = keras.layers.Dense(last.units, dtype="float32", name="logits")
+    scores = keras.layers.Activation("sigmoid", dtype="float32", name=SCORES)(logits(features))
+    if settings.trunk == "teacher":
+        logits.set_weights(last.get_weights())
+    directions = keras.layers.UnitNormalization(dtype="float32", name="directions")(
+        _vectors(features, last.units, settings.k, name="kinds")
+    )
+    lengths = keras.layers.Reshape((last.units, 1), dtype="float32")(scores)
+    return keras.layers.Multiply(dtype="float32", name=EMBEDDING)([directions, lengths]), scores
+
+
+def _prototype(features: Any, settings: Siamese, teacher: keras.Model, precision: Any) -> Any:
+    """Signed vectors, linear in the features, and the score of a prototype per label."""
+    n_labels = int(teacher.output_shape[-1])
+    vectors = _vectors(_pooled(features), n_labels, settings.k, name=EMBEDDING)
+    return vectors, PrototypeScores(dtype="float32", name=SCORES)(vectors)
+
+
+def _predecessor(features: Any, settings: Siamese, teacher: keras.Model, precision: Any) -> Any:
+    """One convolution to N k maps, ReLU, global average pooling: vectors are not negative."""
+    n_labels = int(teacher.output_shape[-1])
+    x = _relu_convolution(features, n_labels * settings.k, keras.DTypePolicy(precision))
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
+    vectors = keras.layers.Reshape((n_labels, settings.k), dtype="float32", name=EMBEDDING)(x)
+    return vectors, LengthScores(dtype="float32", name=SCORES)(vectors)
+
+
+def _pooled(features: Any) -> Any:
+    """Features ``(tile, channel)`` in float32."""
+    if len(features.shape) == 4:
+        return keras.layers.GlobalAveragePooling2D(dtype="float32")(features)
+    return keras.layers.Identity(dtype="float32")(features)
+
+
+def _vectors(features: Any, n_labels: int, k: int, name: str) -> Any:
+    # Short vectors at the start: products of untrained ones would exceed all targets by far.
+    start = keras.initializers.VarianceScaling(SHORT_START)
+    x = keras.layers.Dense(n_labels * k, kernel_initializer=start, dtype="float32", name="vectors")(
+        features
+    )
+    return keras.layers.Reshape((n_labels, k), dtype="float32", name=name)(x)
+
+
+def _relu_convolution(x: Any, width: int, policy: keras.DTypePolicy) -> Any:
+    layer = keras.layers.Conv2D(
+        width, 3, padding="same", activation="relu", kernel_initializer="he_normal", dtype=policy
+    )
+    return layer(x)
