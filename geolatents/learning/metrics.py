@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from geolatents.learning.calibration import brier_score, expected_calibration_error
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -121,7 +123,7 @@ def evaluate_labels(
 
     Returns:
         ``macro_ap, micro_ap, macro_roc_auc, macro_f1, micro_f1, macro_precision, micro_precision,
-        macro_recall, micro_recall, accuracy, exact_match, balanced_accuracy, mcc, micro_mcc``,
+        macro_recall, micro_recall, accuracy, exact_match, balanced_accuracy, mcc, micro_mcc, brier, ece``,
         counts ``tp, tn, fp, fn``, ``n_tiles, n_labels, n_positives``, ``left_out`` (label: reason)
         and ``per_label`` (label: counts, :data:`PER_LABEL`, prevalence, threshold).
 
@@ -155,6 +157,8 @@ def evaluate_labels(
         "balanced_accuracy": _mean(rates["balanced_accuracy"][usable]),
         "mcc": _mean(rates["mcc"][usable]),
         "micro_mcc": _number(micro["mcc"]),
+        "brier": brier_score(truth, values) if truth.size else None,
+        "ece": expected_calibration_error(truth, values) if truth.size else None,
         **{name: int(count.sum()) for name, count in counts.items()},
         "n_tiles": int(truth.shape[0]),
         "n_labels": int(truth.shape[1]),

@@ -18,6 +18,7 @@ from geolatents.files import atomic_path, read_json, write_json
 from geolatents.labels.parts import PARTS, parts_of
 from geolatents.labels.sets import read_labels
 from geolatents.learning import augment as augmentation
+from geolatents.learning.calibration import fit_temperature
 from geolatents.learning.checkpoints import Checkpoints
 from geolatents.learning.devices import scope_of
 from geolatents.learning.fit import (
@@ -39,6 +40,7 @@ from geolatents.learning.prepare import (
     read_tiles,
     training_statistics,
 )
+from geolatents.logs import LOG
 from geolatents.olr.predict import predict_arrays, predict_scores, scorer, write_predictions
 from geolatents.settings.models import Classifier
 from geolatents.stores import open_store, read_strings
@@ -198,7 +200,19 @@ def fit_classifier(
         checkpoints=checkpoints,
         what="classifier",
     )
+    if settings.calibrate:
+        _calibrate(network, tiles)
     return with_probabilities(network), state
+
+
+def _calibrate(network: keras.Model, tiles: LabelledTiles) -> None:
+    """Divide the logits by their temperature on the validation part, in the weights of their layer."""
+    rows = tiles.of("validation")
+    logits = predict_arrays(scorer(network), tiles.images, tiles.positions[rows], "")
+    temperature = fit_temperature(tiles.labels[rows], np.nan_to_num(logits))
+    LOG.info("classifier: temperature %.3f", temperature)
+    layer = network.get_layer("logits")
+    layer.set_weights([weight / temperature for weight in layer.get_weights()])
 
 
 def classifier_objective(

@@ -130,6 +130,10 @@ class Classifier(_Training):
     patience: int = Field(
         10, ge=1, description="Epochs without better validation macro AP before training stops."
     )
+    calibrate: bool = Field(
+        True,
+        description="Divide logits by the temperature that suits the validation part best, so that probabilities are frequencies; no ranking changes.",
+    )
     test_time_flips: bool = Field(
         True,
         description="Average scores over the eight flips and turns of a tile (four where it is not square).",
