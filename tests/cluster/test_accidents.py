@@ -33,7 +33,8 @@ def test_a_requeued_job_starts_again_and_is_one_attempt(
     made = troubles.made("requeued")
     assert made == {**made, "start": 2, "SLURM_JOB_ID": job}, "the same job, not a new attempt"
     (log,) = troubles.folder.glob(f".snakemake/slurm_logs/rule_requeued/{job}.log")
-    assert "Finished jobid: 0 (Rule: requeued)" in log.read_text()
+    finished = "Finished jobid: 0 (Rule: requeued)"
+    eventually(lambda: finished in log.read_text(), "Snakemake in the job says that it ended")
     assert "Incomplete" not in log.read_text() + troubles.output
 
 
