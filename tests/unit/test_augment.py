@@ -6,11 +6,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geolatents.learning.augment import augment, occlude, step_seed
+from geolatents.learning.augment import _Draws, augment, occlude, step_seed
 from geolatents.settings.models import Augmentation
 
 NONE = Augmentation(flips=False, rotations=False, gain=0)
-ALL = Augmentation(shift=0.2, gain=0.2, band_gain=0.1, mixup=0.4, occlusion=0.5)
+ALL = Augmentation(shift=0.2, zoom=0.2, angle=30, gain=0.2, band_gain=0.1, mixup=0.4, occlusion=0.5)
 FILL = tf.zeros(3)
 
 
@@ -50,6 +50,28 @@ def test_depends_on_seed_and_step_alone():
     np.testing.assert_array_equal(first[1], again[1])
     assert not np.array_equal(first[0], run(ALL, tiles, labels, 3, 8)[0])
     assert not np.array_equal(first[0], run(ALL, tiles, labels, 4, 7)[0])
+
+
+def test_zoom_and_angle_move_nothing_out_of_the_centre():
+    tiles = np.full((16, 13, 13, 1), 100, "uint16")
+    tiles[:, 5:8, 5:8] = 900
+    labels = np.zeros((16, 1), np.uint8)
+    chosen = NONE.model_copy(update={"zoom": 0.3, "angle": 90.0})
+    changed, _ = run(chosen, tiles, labels)
+    np.testing.assert_allclose(changed[:, 6, 6, 0], 900, rtol=1e-3)
+    assert changed.min() >= 99.9
+    assert changed.max() <= 900.1
+    bright = (changed[..., 0] > 500).sum(axis=(1, 2))
+    assert bright.min() < 9 < bright.max(), "some smaller, some larger"
+
+
+def test_a_quarter_turn_is_a_quarter_turn(monkeypatch):
+    """Of all angles up to 90 degrees the largest, and no zoom."""
+    tiles, labels = batch((4, 12, 12, 3))
+    monkeypatch.setattr(_Draws, "uniform", lambda self: tf.ones(4))
+    changed, _ = run(NONE.model_copy(update={"angle": 90.0}), tiles, labels)
+    turned = [np.rot90(tiles, turns, axes=(1, 2)) for turns in (1, 3)]
+    assert min(np.abs(changed - turn).max() for turn in turned) < 0.1
 
 
 def test_a_graph_gives_what_eager_gives():

@@ -286,6 +286,7 @@ SETTINGS = Classifier(
     network=Network(widths=[4, 8], stem_stride=1, dropout=0.3),
     epochs=3,
     learning_rate=1e-2,
+    average=0.9,
     augmentation=Augmentation(shift=0.1, mixup=0.2, occlusion=0.3),
     deterministic=True,
     precision="float32",

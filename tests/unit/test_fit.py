@@ -48,7 +48,7 @@ def run(values, patience=None, epochs=6, **options):
     state = fit(
         model,
         objective,
-        keras.optimizers.SGD(0.05),
+        options.pop("optimizer", None) or keras.optimizers.SGD(0.05),
         batches,
         epochs=epochs,
         steps_per_epoch=4,
@@ -74,6 +74,16 @@ def test_restores_the_best_and_stops_when_it_waited_long_enough():
     for found, expected in zip(model.get_weights(), weights[1], strict=True):
         np.testing.assert_array_equal(found, expected)
     assert not np.array_equal(model.get_weights()[0], weights[3][0])
+
+
+def test_the_average_of_the_weights_is_measured_and_kept_and_the_weights_are_trained():
+    averaged = keras.optimizers.SGD(0.05, use_ema=True, ema_momentum=0.9)
+    model, state, seen = run([1.0, 2.0], epochs=2, optimizer=averaged)
+    _, plain, trained = run([1.0, 2.0], epochs=2)
+    assert [r["loss"] for r in state.rows] == [r["loss"] for r in plain.rows], "the same training"
+    assert all(abs(a - b).max() > 1e-3 for a, b in zip(seen[1], trained[1], strict=True))
+    for kept, measured in zip(model.get_weights(), seen[1], strict=True):
+        np.testing.assert_array_equal(kept, measured)
 
 
 def test_an_equal_figure_is_no_better():
