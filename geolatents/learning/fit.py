@@ -218,6 +218,15 @@ def full_batches(order: npt.NDArray[np.int64], batch_size: int) -> npt.NDArray[n
     return order[: len(order) // size * size].reshape(-1, size)
 
 
+def as_tensor(values: npt.NDArray[Any]) -> Tensor:
+    """A tensor; of stored (unsigned) integers in float32.
+
+    Left to a graph, the cast moves behind flips and turns, for which oneDNN has no integer kernels.
+    """
+    tensor = tf.convert_to_tensor(values)
+    return tf.cast(tensor, tf.float32) if tensor.dtype.is_unsigned else tensor
+
+
 def read_ahead(items: Iterable[T], ahead: int = AHEAD) -> Generator[T, None, None]:
     """Iterate with a thread that makes the next items while the present one is used.
 
@@ -316,7 +325,7 @@ def _run_steps(
         for batch in progress(
             ahead, total=steps_per_epoch - done, what=bar, unit="step", in_log=False
         ):
-            tensors = tuple(tf.convert_to_tensor(values) for values in batch)
+            tensors = tuple(map(as_tensor, batch))
             state.losses.append(step(tensors, tf.constant(state.step)))
             state.step += 1
             state.seconds = time.perf_counter() - clock

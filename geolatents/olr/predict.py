@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from geolatents.batches.loader import TileImages
 from geolatents.errors import TrainingError
-from geolatents.learning.fit import read_ahead
+from geolatents.learning.fit import as_tensor, read_ahead
 from geolatents.learning.networks import standardisation
 from geolatents.logs import LOG, progress
 from geolatents.stores import new_store, use_fast_codecs, write_array, write_strings
@@ -117,7 +117,7 @@ def predict_arrays(
     )
     if what:
         shown = progress(shown, total=len(starts), what=what, unit="batch")
-    found = [np.asarray(function(tf.convert_to_tensor(batch)), np.float32) for batch in shown]
+    found = [np.asarray(function(as_tensor(batch)), np.float32) for batch in shown]
     if not found:
         raise TrainingError("there is no tile to predict", where=what or None)
     return np.concatenate(found)
