@@ -21,8 +21,9 @@ from geolatents import logs
 from geolatents.acquire.fetch.secrets import redacted
 from geolatents.disk import disk_error
 from geolatents.errors import DiskError, GeolatentsError, StoreError
-from geolatents.files import read_json, remove_leftovers, sha256_file
+from geolatents.files import read_json, remove_leftovers
 from geolatents.fingerprint import fingerprint
+from geolatents.hashes import sha256_of
 from geolatents.places import RESULTS
 from geolatents.plan import Plan
 from geolatents.provenance import Job, library_versions, provenance_path, recorded
@@ -119,7 +120,7 @@ def checkpoints(snakemake: Any) -> Checkpoints:
     watched = {k: v for k, v in snakemake.params.items() if not isinstance(v, Unwatched)}
     determined_by = {
         "params": watched,
-        "inputs": {Path(p).as_posix(): sha256_file(Path(p)) for p in snakemake.input},
+        "inputs": {Path(p).as_posix(): sha256_of(Path(p)) for p in snakemake.input},
         "libraries": library_versions(),
     }
     root = Path(settings["folder"])
