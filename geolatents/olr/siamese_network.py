@@ -148,9 +148,10 @@ def _polar(features: Any, settings: Siamese, teacher: keras.Model, precision: An
     scores = keras.layers.Activation("sigmoid", dtype="float32", name=SCORES)(logits(features))
     if settings.trunk == "teacher":
         logits.set_weights(last.get_weights())
-    directions = keras.layers.UnitNormalization(dtype="float32", name="directions")(
-        _vectors(features, last.units, settings.k, name="kinds")
-    )
+    # Features are not negative and far from zero: without this all directions start as one.
+    centred = keras.layers.LayerNormalization(dtype="float32", name="centred")(features)
+    kinds = _vectors(centred, last.units, settings.k, "kinds", "glorot_uniform")
+    directions = keras.layers.UnitNormalization(dtype="float32", name="directions")(kinds)
     lengths = keras.layers.Reshape((last.units, 1), dtype="float32")(scores)
     return keras.layers.Multiply(dtype="float32", name=EMBEDDING)([directions, lengths]), scores
 
@@ -158,7 +159,9 @@ def _polar(features: Any, settings: Siamese, teacher: keras.Model, precision: An
 def _prototype(features: Any, settings: Siamese, teacher: keras.Model, precision: Any) -> Any:
     """Signed vectors, linear in the features, and the score of a prototype per label."""
     n_labels = int(teacher.output_shape[-1])
-    vectors = _vectors(_pooled(features), n_labels, settings.k, name=EMBEDDING)
+    # Short at the start: products of untrained vectors would exceed all targets by far.
+    start = keras.initializers.VarianceScaling(SHORT_START)
+    vectors = _vectors(_pooled(features), n_labels, settings.k, EMBEDDING, start)
     return vectors, PrototypeScores(dtype="float32", name=SCORES)(vectors)
 
 
@@ -178,9 +181,7 @@ def _pooled(features: Any) -> Any:
     return keras.layers.Identity(dtype="float32")(features)
 
 
-def _vectors(features: Any, n_labels: int, k: int, name: str) -> Any:
-    # Short vectors at the start: products of untrained ones would exceed all targets by far.
-    start = keras.initializers.VarianceScaling(SHORT_START)
+def _vectors(features: Any, n_labels: int, k: int, name: str, start: Any) -> Any:
     x = keras.layers.Dense(n_labels * k, kernel_initializer=start, dtype="float32", name="vectors")(
         features
     )
