@@ -78,27 +78,37 @@ def ridge_predictions(features: Parts, targets: Parts, *, joint: bool = False) -
     """
     x = standardised(features)
     mean = targets.train.mean(axis=0)
-    u, s, vt = np.linalg.svd(x.train, full_matrices=False)
-    projected = u.T @ (targets.train - mean)
-    errors = np.stack([_error(x, targets, mean, u, s, vt, projected, a) for a in PENALTIES])
+    # The Gram matrix is small, and its eigenvectors serve all penalties.
+    values, axes = np.linalg.eigh(x.train.T @ x.train)
+    values = np.maximum(values, 0)
+    turned = x.mapped(lambda block: block @ axes)
+    moments = turned.train.T @ (targets.train - mean)
+    errors = np.stack([_error(turned, targets, mean, values, moments, a) for a in PENALTIES])
     if joint:
         errors = np.repeat(errors.sum(axis=1, keepdims=True), errors.shape[1], axis=1)
     # Of equal penalties the larger one.
     best = PENALTIES[::-1][errors[::-1].argmin(axis=0)]
-    weights = vt.T @ (projected * (s[:, None] / (s[:, None] ** 2 + best)))
-    return np.asarray(x.test @ weights + mean)
+    return np.asarray(turned.test @ (moments / (values[:, None] + best)) + mean)
 
 
 def _error(
-    x: Parts, y: Parts, mean: Floats, u: Floats, s: Floats, vt: Floats, projected: Floats, a: float
+    x: Parts, y: Parts, mean: Floats, values: Floats, moments: Floats, penalty: float
 ) -> Floats:
-    """Squared error per column (column,) with a penalty."""
+    """Squared error per column (column,) with a penalty.
+
+    Args:
+        x: Features along the eigenvectors of their Gram matrix (tile, axis).
+        y: Targets (tile, column).
+        mean: Training mean of the targets (column,).
+        values: Eigenvalues (axis,).
+        moments: Features times targets (axis, column).
+        penalty: Ridge penalty.
+    """
+    weights = moments / (values[:, None] + penalty)
     if len(y.validation) >= MIN_VALIDATION:
-        weights = vt.T @ (projected * (s / (s**2 + a))[:, None])
         return np.asarray(((x.validation @ weights + mean - y.validation) ** 2).mean(axis=0))
-    shrunk = s**2 / (s**2 + a)
-    left = y.train - mean - u @ (projected * shrunk[:, None])
-    leverage = (u**2) @ shrunk + 1 / len(u)
+    left = y.train - mean - x.train @ weights
+    leverage = (x.train**2) @ (1 / (values + penalty)) + 1 / len(x.train)
     return np.asarray(((left / np.maximum(1 - leverage, 1e-6)[:, None]) ** 2).mean(axis=0))
 
 

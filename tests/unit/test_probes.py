@@ -28,9 +28,10 @@ def test_ridge_is_that_of_scikit_learn_with_the_best_penalty_of_validation():
 def test_leave_one_out_errors_are_those_of_refitting():
     x, y = parts(np.random.default_rng(1), n=(25, 0, 5), noise=1.0)
     scaled, mean = probes.standardised(x), y.train.mean(axis=0)
-    u, s, vt = np.linalg.svd(scaled.train, full_matrices=False)
-    projected = u.T @ (y.train - mean)
-    found = probes._error(scaled, y, mean, u, s, vt, projected, 1.0)
+    values, axes = np.linalg.eigh(scaled.train.T @ scaled.train)
+    turned = scaled.mapped(lambda block: block @ axes)
+    moments = turned.train.T @ (y.train - mean)
+    found = probes._error(turned, y, mean, values, moments, 1.0)
     errors = []
     for left in range(25):
         kept = np.arange(25) != left
