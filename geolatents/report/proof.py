@@ -84,7 +84,7 @@ def prove_endpoints(
 
     Returns:
         ``title, level, experiments`` (seeds and parts of each), ``primary`` and ``secondary``:
-        each with ``measure, scorer, on, name, bar, share_bar, null``, the keys of
+        each with ``measure, scorer, applied_to, name, bar, share_bar, null``, the keys of
         :func:`geolatents.olr.proof.combine`, ``runs`` (value, interval, p of each), ``p_holm``,
         ``verdict`` and ``shown``; ``controls`` by scorer and ``hierarchy``.
     """
@@ -135,8 +135,8 @@ def _measured(endpoint: Endpoint, entries: Sequence[ExperimentEntry], root: Path
 def endpoint_name(endpoint: Endpoint) -> str:
     """An endpoint in words."""
     text = NAMES[endpoint.measure]
-    if endpoint.on is not None:
-        text = text.replace("other land", f"applied to {endpoint.on}")
+    if endpoint.applied_to is not None:
+        text = text.replace("other land", f"applied to {endpoint.applied_to}")
     of_scorer = endpoint.measure in OF_SCORER and endpoint.scorer == "classifier"
     return f"{text} (classifier)" if of_scorer else text
 
@@ -169,7 +169,7 @@ def _scorer_figure(
     if endpoint.measure == "macro_ap":
         metrics = read_json(entry.model_folder(root, str(model), seed) / "metrics.json")
         return {"value": metrics["split"].get("test", {}).get("macro_ap")}
-    folder = entry.folder(root) / (f"on-{endpoint.on}" if endpoint.on else "")
+    folder = entry.folder(root) / (f"on-{endpoint.applied_to}" if endpoint.applied_to else "")
     agreement = read_json(folder / "agreement.json")
     if str(seed) not in agreement.get(endpoint.scorer, {}):
         return {"value": None, "reason": f"{entry.name} has no scores of the {endpoint.scorer}"}

@@ -119,9 +119,12 @@ class Config(Section):
             if experiment.siamese is None:
                 raise ValueError(f"{where}.experiments: {each!r} has no `siamese`")
             for endpoint in proof.endpoints:
-                if endpoint.on is not None and endpoint.on not in experiment.apply_to:
+                if (
+                    endpoint.applied_to is not None
+                    and endpoint.applied_to not in experiment.apply_to
+                ):
                     raise ValueError(
-                        f"{where}: {each!r} is not applied to {endpoint.on!r}; add it to `apply_to`"
+                        f"{where}: {each!r} is not applied to {endpoint.applied_to!r}; add it to `apply_to`"
                     )
 
     def classifier(self, name: str) -> Classifier:

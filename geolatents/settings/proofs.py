@@ -24,7 +24,7 @@ class Endpoint(Section):
         "siamese",
         description="Whose scores: of `shifted_land`, `applied_gain`, `partial_r`, `mantel_r` and `macro_ap`.",
     )
-    on: Name | None = Field(
+    applied_to: Name | None = Field(
         None, description="`applied_gain`: the dataset that the model was applied to."
     )
     bar: float | None = Field(
@@ -40,8 +40,8 @@ class Endpoint(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Endpoint:
-        if (self.measure == "applied_gain") != (self.on is not None):
-            raise ValueError("`on` belongs to `applied_gain`, which needs it")
+        if (self.measure == "applied_gain") != (self.applied_to is not None):
+            raise ValueError("`applied_to` belongs to `applied_gain`, which needs it")
         if self.share_bar is not None and self.measure != "shifted_land":
             raise ValueError("`share_bar` belongs to `shifted_land`")
         return self

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
+from threadpoolctl import threadpool_limits
 
 from geolatents.errors import StoreError
 from geolatents.files import read_json
@@ -20,6 +21,13 @@ COMPARED = (
     "like_labels", "graded_labels", "composition", "graded_composition", "scene_one_label",
     "scene_all_labels", "cover_gain", "cover_gain_all_scores",
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """As the rule: small matrices are slower with more threads, much so on a busy machine."""
+    with threadpool_limits(1):
+        yield
 
 
 def measured(seed=0, **options):
@@ -258,3 +266,16 @@ def test_a_refused_training_has_nothing_to_measure(tmp_path):
     )  # fmt: skip
     found = read_json(tmp_path / "embedding.json")
     assert (found["status"], found["reason"]) == ("refused", "no better than prevalence")
+
+
+@pytest.mark.parametrize("status", ["measured", "refused"])
+def test_a_figure_is_drawn(status, tmp_path):
+    from geolatents.files import write_json
+    from geolatents.olr.embedding_figure import draw_embedding
+
+    found = {"model": "made-siamese", "seed": 0, "status": status, "reason": "too weak"}
+    if status == "measured":
+        found |= measured(tiles=200, groups=5)
+    write_json(tmp_path / "embedding.json", found)
+    draw_embedding(tmp_path / "embedding.json", tmp_path / "embedding.png")
+    assert (tmp_path / "embedding.png").read_bytes()[:4] == b"\x89PNG"
