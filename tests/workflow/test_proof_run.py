@@ -40,7 +40,7 @@ def test_a_proof_is_made_and_made_once(workspace: Workspace) -> None:
 
     found = read_json(workspace.results / "proof/first.json")
     assert found["primary"]["verdict"] in {"met", "not met", "not measured"}
-    assert [e["measure"] for e in found["secondary"]][0] == "like_labels"
+    assert found["secondary"][0]["measure"] == "like_labels"
     embedding = workspace.results / "small/models/small-siamese/seed-0/embedding.json"
     entry = read_json(embedding)["like_labels"]
     assert found["secondary"][0]["value"] == pytest.approx(entry["difference"])
