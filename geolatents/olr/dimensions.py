@@ -24,6 +24,8 @@ MARGIN = 0.005
 
 RANK_DRAWS = 500
 AP_DRAWS = 1000
+MOST_WEIGHTS = 2 * 10**7
+"""Most entries (draw, tile); with many tiles there are fewer draws."""
 
 
 def effective_ranks(vectors: Floats, *, centred: bool = False) -> Floats:
@@ -120,7 +122,8 @@ def compare_label_scores(
         nothing = {"student_macro_ap": None, "teacher_macro_ap": None, "difference": None}
         reason = "no label has positives and negatives"
         return {**nothing, "interval": None, "p": None, "margin": MARGIN, "reason": reason}
-    weights = tile_weights(groups, seed, "label scores", draws=AP_DRAWS)
+    draws = min(AP_DRAWS, max(200, MOST_WEIGHTS // len(truth)))
+    weights = tile_weights(groups, seed, "label scores", draws=draws)
     drawn = [
         _mean_over_labels(
             [weighted_average_precision(t, s, weights) for t, s in zip(truth.T, own.T, strict=True)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -137,8 +138,8 @@ def cover_gains(
         seed: Seed of the draws.
 
     Returns:
-        ``cover_gain``: z_i beside functions of p_i against these alone; ``cover_gain_all_scores``:
-        the same beside the scores of all labels. Each as of :func:`compared`, figures being R2
+        ``cover_gain``: z_i beside functions of p_i of all sources, against the best of these
+        functions alone; ``cover_gain_all_scores``: the same beside the scores of all labels. Each as of :func:`compared`, figures being R2
         (mean over labels), with ``embedding_alone``, ``per_label`` and ``left_out``.
     """
     keys = ("cover_gain", "cover_gain_all_scores")
@@ -154,19 +155,27 @@ def cover_gains(
         }
     y = {i: Parts.of(cover[:, [i]], part) for i in usable}
     z = {i: Parts.of(vectors[:, i], part) for i in usable}
-    own = {(s, i): flexible(Parts.of(p[:, [i]], part)) for s, p in scores.items() for i in usable}
     every = {source: Parts.of(p, part) for source, p in scores.items()}
     every = {source: p.beside(p.mapped(logits)) for source, p in every.items()}
+
+    def base(key: str, sources: Sequence[str], i: int) -> Parts:
+        """What the control knows: functions of a label's scores of the sources."""
+        own = [flexible(Parts.of(scores[s][:, [i]], part)) for s in sources]
+        parts = own if key == "cover_gain" else own + [every[s] for s in sources]
+        return reduce(Parts.beside, parts)
+
+    known = {source: [source] for source in scores} | {" and ".join(scores): list(scores)}
     alone = np.mean([_explained(z[i], y[i]) for i in usable], axis=0)
     found = {}
     for key in keys:
-        bases = {
-            (s, i): own[s, i] if key == "cover_gain" else own[s, i].beside(every[s]) for s, i in own
+        controls = {
+            name: np.stack([_explained(base(key, sources, i), y[i]) for i in usable])
+            for name, sources in known.items()
         }
-        controls = {s: np.stack([_explained(bases[s, i], y[i]) for i in usable]) for s in scores}
-        best = max(controls, key=lambda s: float(controls[s].mean()))
-        both = np.stack([_explained(bases[best, i].beside(z[i]), y[i]) for i in usable])
-        named = {f"{s} scores, flexible": values.mean(axis=0) for s, values in controls.items()}
+        best = max(controls, key=lambda name: float(controls[name].mean()))
+        # Beside the scores of all sources: two scores know more than one, without any vector.
+        both = np.stack([_explained(base(key, list(scores), i).beside(z[i]), y[i]) for i in usable])
+        named = {f"{name} scores, flexible": v.mean(axis=0) for name, v in controls.items()}
         found[key] = compared(both.mean(axis=0), named, groups, seed, key) | {
             "embedding_alone": mean_defined(alone),
             "per_label": {

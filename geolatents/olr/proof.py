@@ -226,15 +226,15 @@ def judge_primary(
     """Whether the primary endpoint is met: every run reaches the bars, and the interval lies above.
 
     Returns:
-        ``verdict`` (``met``, ``not met``, ``not measured``) and ``runs_that_reach_the_bars``.
+        ``verdict`` (``met``, ``not met``, ``not measured``; ``reported`` where there is neither a
+        bar nor an interval) and ``runs_that_reach_the_bars``.
     """
     reached = sum(_reaches(run, bar, share_bar) for run in runs)
     if combined["value"] is None:
         return {"verdict": "not measured", "runs_that_reach_the_bars": reached}
+    if combined["interval"] is None and bar is None and share_bar is None:
+        return {"verdict": "reported", "runs_that_reach_the_bars": reached}
     above = null is None or combined["interval"] is None or combined["interval"][0] > null
-    stated = combined["interval"] is not None or bar is not None or share_bar is not None
-    if not stated:
-        return {"verdict": "not measured", "runs_that_reach_the_bars": reached}
     met = above and reached == len(runs)
     return {"verdict": "met" if met else "not met", "runs_that_reach_the_bars": reached}
 

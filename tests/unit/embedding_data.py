@@ -11,11 +11,12 @@ CORINE = ["111", "112", "121", "211", "231", "243", "311", "312", "324", "411", 
 SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
 
 
-def made(seed=0, tiles=800, labels=6, k=8, groups=20, extra=1.0, noise=0.05):
+def made(seed=0, tiles=800, labels=6, k=8, groups=20, extra=1.0, noise=0.05, other_teacher=False):
     """Tiles with hidden kinds: a label looks different in each kind, and covers another share.
 
     Args:
         extra: How much of the kind the vectors know; 0 leaves the rank-1 control.
+        other_teacher: Whether the teacher's errors are others than the student's.
 
     Returns:
         ``(embedded, sample, scene classes, cover)``.
@@ -61,4 +62,8 @@ def made(seed=0, tiles=800, labels=6, k=8, groups=20, extra=1.0, noise=0.05):
         grouping="groups",
     )
     cover = Cover(ids, share.astype(np.float32), classes)
-    return Embedded(vectors, student, scores), sample, names, cover
+    teacher = scores
+    if other_teacher:
+        seen = latent - 0.4 + 0.3 * rng.standard_normal(latent.shape)
+        teacher = 1 / (1 + np.exp(-2.5 * seen))
+    return Embedded(vectors, student, teacher), sample, names, cover
