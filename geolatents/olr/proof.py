@@ -88,8 +88,8 @@ def holm(p_values: Sequence[float | None]) -> list[float]:
 def combine(runs: Sequence[Run], null: float | None = 0.0, seed: int = 0) -> dict[str, Any]:
     """One figure of all runs of an endpoint.
 
-    ``value`` is the mean over experiments of the mean over seeds; an experiment without a single
-    defined run makes it undefined. Uncertainty:
+    ``value`` is the mean over experiments of the mean over seeds; a single run without a value
+    makes it undefined, since a mean over the others would flatter. Uncertainty:
 
     * three or more splits: Student's t of the means of the splits, their variance multiplied by
       1 / splits + test tiles / training tiles, since they share tiles (Nadeau & Bengio 2003);
@@ -123,8 +123,8 @@ def combine(runs: Sequence[Run], null: float | None = 0.0, seed: int = 0) -> dic
         "reason": next((run.reason for run in runs if run.reason), None),
     }
     means = [value for value in by_experiment.values() if value is not None]
-    if not runs or len(means) < len(by_experiment):
-        return result | {"reason": result["reason"] or "not measured in every experiment"}
+    if not runs or any(run.value is None for run in runs):
+        return result | {"reason": result["reason"] or "not measured in every run"}
     value = float(np.mean(means))
     found = {
         "spread of splits": _of_splits(np.array(means), runs, null),
@@ -165,7 +165,7 @@ def _of_splits(means: Floats, runs: Sequence[Run], null: float | None) -> Figure
 
 
 def _of_groups(value: float, runs: Sequence[Run], null: float | None, seed: int) -> Figures | None:
-    if not all(run.groups for run in runs if run.value is not None):
+    if not all(run.groups for run in runs):
         return None
     names = sorted({name for run in runs for name in run.groups})
     if len(names) < MIN_GROUPS:
@@ -187,12 +187,11 @@ def _of_groups(value: float, runs: Sequence[Run], null: float | None, seed: int)
 
 def _of_runs(value: float, runs: Sequence[Run]) -> Figures | None:
     """The widest interval, moved to the mean, and the largest p."""
-    defined = [run for run in runs if run.value is not None]
-    if any(run.interval is None for run in defined):
+    if any(run.interval is None for run in runs):
         return None
-    below = max(run.value - run.interval[0] for run in defined)  # type: ignore[operator, index]
-    above = max(run.interval[1] - run.value for run in defined)  # type: ignore[operator, index]
-    p = [run.p for run in defined]
+    below = max(run.value - run.interval[0] for run in runs)  # type: ignore[operator, index]
+    above = max(run.interval[1] - run.value for run in runs)  # type: ignore[operator, index]
+    p = [run.p for run in runs]
     largest = None if any(q is None for q in p) else max(q for q in p if q is not None)
     return [value - below, value + above], largest
 
