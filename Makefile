@@ -5,13 +5,17 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n $(CORES) --dist loadfile --durations=15
 READY := .venv/ready
 
-.PHONY: run estimate archive verify test test-all test-cluster check format lock generate benchmark clean help
+.PHONY: run proof estimate archive verify test test-all test-cluster check format lock generate benchmark clean help
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 run: $(READY) ## Run the embedded, offline demo
 	$(BIN)/snakemake --cores $(CORES) --quiet host reason
+
+proof: $(READY) ## Run the proof and write its results into docs/proof.md (hours; needs GEOLATENTS_DATA)
+	for name in ucm demo lanjaron; do $(BIN)/snakemake proof --cores $(CORES) --quiet host reason --configfile config/proof-$$name.yaml || exit 1; done
+	$(BIN)/python -m tools.proof --collect
 
 estimate: $(READY) ## Say what a run would take: make estimate ARGS="--configfile my.yaml"
 	@$(BIN)/python -m geolatents.estimate --cores $(CORES) $(ARGS)
@@ -40,6 +44,7 @@ check: $(READY) ## Style, types, floors, spelling, generated files
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python -m tools.generate --check
+	$(BIN)/python -m tools.proof --check
 	$(BIN)/snakemake --lint
 
 format: $(READY) ## Put code into its form

@@ -6,6 +6,7 @@ from snakemake.utils import min_version
 
 from geolatents.acquire.scene_list import CELL
 from geolatents.hooks import print_costs, print_estimate, print_failures
+from geolatents.report.entries import entries_text
 from geolatents.settings.config import validate_config
 from geolatents.plan import STATE, Plan, pattern
 from geolatents.workflow import (
@@ -53,6 +54,7 @@ wildcard_constraints:
     order=pattern(PLAN.names("batches")),
     model=pattern(PLAN.config.models),
     experiment=pattern(PLAN.config.experiments),
+    proof=pattern(PLAN.config.proofs),
     seed=r"\d+",
     photos=pattern(PLAN.config.photos),
     cell=CELL,
@@ -79,9 +81,11 @@ localrules:
     vae,
     landuse,
     ground,
+    proof,
     report,
     summarise,
     write_report,
+    prove,
     verify,
 
 
@@ -98,7 +102,9 @@ rule all:
     """Everything that the configuration asks for."""
     default_target: True
     input:
-        PLAN.targets("tiles", "index", "labels", "batches", "olr", "photos", "report"),
+        PLAN.targets(
+            "tiles", "index", "labels", "batches", "olr", "photos", "proof", "report"
+        ),
 
 
 rule download:
@@ -161,6 +167,14 @@ rule ground:
         PLAN.targets("ground"),
     message:
         PLAN.target_message("ground")
+
+
+rule proof:
+    """Proofs: experiments that belong together, judged by what was stated before."""
+    input:
+        PLAN.targets("proof"),
+    message:
+        PLAN.target_message("proof")
 
 
 rule report:

@@ -22,7 +22,7 @@ from geolatents.files import canonical_json, read_json, remove_leftovers, sha256
 from geolatents.labels.sets import find_mapping
 from geolatents.paths import DATA_VARIABLE, DOWNLOADS_VARIABLE, data_root
 from geolatents.places import CONTACT
-from geolatents.report.entries import entries_text, experiment_entries
+from geolatents.report.entries import ExperimentEntry, entries_text, experiment_entries
 from geolatents.settings.archives import ARCHIVE_LAYOUTS, PARTITION
 from geolatents.settings.base import NO_SECTION, Section
 from geolatents.settings.config import Config
@@ -204,6 +204,9 @@ class Plan:
     def _olr_targets(self) -> Iterator[str]:
         for model in self.config.models:
             yield from (f"{folder}/metrics.json" for folder in self._model_folders(model))
+        for model in self.models("siamese"):
+            for folder in self._model_folders(model):
+                yield from _with_figure(f"{folder}/embedding.json")
         for name, experiment in self.config.experiments.items():
             folder = self.experiment_folder(name)
             yield from _with_figure(f"{folder}/agreement.json")
@@ -211,6 +214,9 @@ class Plan:
                 yield from _with_figure(f"{folder}/on-{other}/agreement.json")
             if experiment.map_scene:
                 yield f"{folder}/map.tif"
+
+    def _proof_targets(self) -> Iterator[str]:
+        yield from (f"proof/{name}.json" for name in self.config.proofs)
 
     def _report_targets(self) -> Iterator[str]:
         if self.config.datasets:
@@ -242,6 +248,26 @@ class Plan:
     def entries(self) -> str:
         """What the report says of which experiments, as a param."""
         return entries_text(experiment_entries(self.config))
+
+    def proof_entries(self, proof: str) -> list[ExperimentEntry]:
+        """What the report says of the experiments of a proof."""
+        entries = {entry.name: entry for entry in experiment_entries(self.config)}
+        return [entries[name] for name in self.config.proofs[proof].experiments]
+
+    def proof_files(self, proof: str) -> list[str]:
+        """Paths of everything that a proof reads."""
+        found = []
+        for entry in self.proof_entries(proof):
+            folder = entry.folder(self.root)
+            found += [f"{folder}/agreement.json"]
+            found += [f"{folder}/on-{other}/agreement.json" for other in entry.apply_to]
+            found += [f"{self.root}/{entry.dataset}/splits/{entry.split}.json"]
+            for seed in entry.seeds:
+                for model in (entry.classifier, str(entry.siamese)):
+                    found.append(f"{entry.model_folder(self.root, model, seed)}/metrics.json")
+                siamese = entry.model_folder(self.root, str(entry.siamese), seed)
+                found.append(f"{siamese}/embedding.json")
+        return found
 
     def saved_states(self) -> str:
         """Where trainings save their state and how often, as canonical JSON."""

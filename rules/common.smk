@@ -300,6 +300,12 @@ def teacher_section(wildcards):
     )
 
 
+def teacher_predictions(wildcards):
+    """Input: predictions of a Siamese network's teacher with the same seed."""
+    teacher = PLAN.config.models[wildcards.model].teacher
+    return f"<results>/{wildcards.dataset}/models/{teacher}/seed-{wildcards.seed}/predictions.zarr"
+
+
 def labels_of_experiment(wildcards):
     """Input: manifest of the label set of an experiment's classifier."""
     labels = PLAN.config.classifier(PLAN.experiment(wildcards).classifier).labels
@@ -354,6 +360,16 @@ def mapped_tiles(wildcards):
     """Input: manifest of the tiles of the scene that an experiment maps."""
     scene = PLAN.experiment(wildcards).map_scene
     return f"<results>/{wildcards.dataset}/tiles/{scene}.json"
+
+
+def proof_files(wildcards):
+    """Input: everything that a proof reads."""
+    return PLAN.proof_files(wildcards.proof)
+
+
+def proof_entries(wildcards):
+    """Param: what a proof knows of its experiments."""
+    return entries_text(PLAN.proof_entries(wildcards.proof))
 
 
 def checkout(wildcards):

@@ -152,6 +152,71 @@ rule evaluate_model:
         "../workflow_scripts/olr/evaluate_model.py"
 
 
+rule evaluate_embedding:
+    """Measure what the label vectors of a Siamese network know beyond probability."""
+    input:
+        embeddings="<results>/{dataset}/models/{model}/seed-{seed}/embeddings.zarr",
+        predictions="<results>/{dataset}/models/{model}/seed-{seed}/predictions.zarr",
+        teacher=teacher_predictions,
+        split=split_of_model,
+        summary="<results>/{dataset}/tiles.json",
+        covers=cover_manifests,
+    output:
+        "<results>/{dataset}/models/{model}/seed-{seed}/embedding.json",
+    log:
+        "<results>/{dataset}/logs/evaluate_embedding/{model}-seed-{seed}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/evaluate_embedding/{model}-seed-{seed}.tsv"
+    wildcard_constraints:
+        model=pattern(PLAN.models("siamese")),
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(2000),
+        runtime=30,
+    params:
+        ledger=f"{PLAN.root}/{{dataset}}/test-ledger.jsonl",
+        code=code("olr.embedding"),
+    message:
+        "Measuring the embedding of {wildcards.model} with seed {wildcards.seed}"
+    script:
+        "../workflow_scripts/olr/evaluate_embedding.py"
+
+
+rule draw_embedding:
+    """Draw an embedding beside the scores that it must know more than."""
+    input:
+        "<results>/{dataset}/models/{model}/seed-{seed}/embedding.json",
+    output:
+        report(
+            "<results>/{dataset}/models/{model}/seed-{seed}/embedding.png",
+            caption="../docs/captions/embedding.rst",
+            category="3. Models",
+            subcategory="{dataset}",
+            labels={"model": "{model}", "seed": "{seed}", "shows": "embedding"},
+        ),
+    log:
+        "<results>/{dataset}/logs/draw_embedding/{model}-seed-{seed}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/draw_embedding/{model}-seed-{seed}.tsv"
+    wildcard_constraints:
+        model=pattern(PLAN.models("siamese")),
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=10,
+    params:
+        figures=section("figures"),
+        code=code("olr.embedding_figure"),
+    message:
+        "Drawing the embedding of {wildcards.model} with seed {wildcards.seed}"
+    script:
+        "../workflow_scripts/olr/draw_embedding.py"
+
+
 rule run_experiment:
     """Compare the label matrices of trained models with the co-occurrence of true labels."""
     input:

@@ -63,3 +63,35 @@ rule write_report:
         "Writing the report"
     script:
         "../workflow_scripts/report/write_report.py"
+
+
+rule prove:
+    """Put the experiments of a proof together: every endpoint over splits and seeds, with its verdict."""
+    input:
+        proof_files,
+    output:
+        proof="<results>/proof/{proof}.json",
+        table=report(
+            "<results>/proof/{proof}.md",
+            caption="../docs/captions/proof.rst",
+            category="1. Summary",
+            labels={"shows": "proof {proof}"},
+        ),
+    log:
+        "<results>/logs/prove/{proof}.log",
+    benchmark:
+        "<results>/benchmarks/prove/{proof}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=10,
+    params:
+        config=section("proofs/{proof}"),
+        entries=proof_entries,
+        code=code("report.proof"),
+    message:
+        "Putting the proof {wildcards.proof} together"
+    script:
+        "../workflow_scripts/report/prove.py"

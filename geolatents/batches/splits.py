@@ -426,8 +426,36 @@ def _read_list(settings: ListedSplit, file: Path) -> dict[str, str]:
 
 def _random(settings: RandomSplit, tiles: pd.DataFrame) -> Assignment:
     ids = _ids(tiles)
+    none = np.full(len(ids), "")
+    if settings.stratify == "group":
+        return Assignment(ids, _stratified(settings, tiles), none, {"stratify": "group"})
     parts = np.asarray([_part_of(_uniform(settings.seed, name), settings) for name in ids.tolist()])
-    return Assignment(ids, parts, np.full(len(ids), ""))
+    return Assignment(ids, parts, none)
+
+
+def _stratified(settings: RandomSplit, tiles: pd.DataFrame) -> Strings:
+    """Within each group in the order of hashes: the first tiles test, the next ones validation.
+
+    Shares are rounded to tiles. Another tile may move one that stands at the border of two parts.
+    """
+    groups = tiles["group"].fillna("").astype(str)
+    if (groups == "").any():
+        raise SplitError(
+            "tiles have no group to stratify by",
+            where="stratify",
+            found=f"{int((groups == '').sum())} of {len(groups)} tiles without",
+            fix="remove `stratify`, or give the images groups (`groups: folder`)",
+        )
+    order = [(_uniform(settings.seed, name), name) for name in _ids(tiles).tolist()]
+    parts = np.full(len(tiles), "train", dtype="<U10")
+    for group in sorted(set(groups)):
+        rows = np.flatnonzero(groups == group)
+        ranked = sorted(rows.tolist(), key=lambda row: order[row])
+        test = int(settings.test * len(ranked) + 0.5)
+        validation = int(settings.validation * len(ranked) + 0.5)
+        parts[ranked[:test]] = "test"
+        parts[ranked[test : test + validation]] = "validation"
+    return parts
 
 
 # -- summary ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ the gain over training phi on shifted land.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import factorial
 from typing import Any
@@ -101,8 +101,8 @@ def measure_agreement(sample: Sample, settings: Agreement, seed: int = 0) -> dic
         seed: Seed of permutations, folds, noise and shuffles.
 
     Returns:
-        ``mantel_r, mantel_p, mantel_method, partial_r, partial_interval, train_phi_r, scene_mean_r,
-        scene_mean_rule, noise_r, reliability, column_shuffle_r, row_shuffle_r, rmse,
+        ``mantel_r, mantel_p, mantel_method, partial_r, partial_interval, train_phi_r, gain,
+        gain_interval, scene_mean_r, scene_mean_rule, noise_r, reliability, column_shuffle_r, row_shuffle_r, rmse,
         train_phi_rmse, slope, sign_agreement, train_phi_sign_agreement, majority_sign_agreement,
         n_significant, significance, shifted, resampled, n_groups, n_labels, n_tiles, labels,
         left_out`` and the matrices ``phi, train_phi, correlation``.
@@ -120,6 +120,8 @@ def measure_agreement(sample: Sample, settings: Agreement, seed: int = 0) -> dic
         "partial_r": _number(partial(x, y, z)) if sample.given_train else None,
         "partial_interval": partial_interval(sample, settings.folds, seed),
         "train_phi_r": _number(pearson(z, y)) if sample.given_train else None,
+        "gain": _number(pearson(x, y) - pearson(z, y)) if sample.given_train else None,
+        "gain_interval": gain_interval(sample, settings.folds, seed),
         "scene_mean_r": scene_mean_r(sample, phi),
         "scene_mean_rule": sample.scene_mean_rule,
         "noise_r": _mean([pearson(upper(matrix), y) for matrix in noise]),
@@ -283,23 +285,49 @@ def partial_interval(sample: Sample, folds: int, seed: int = 0) -> list[float] |
     the model follows and training phi cannot, so that every draw lies above the estimate.
     Labels that are constant without a fold are left out there.
     """
-    if folds < MIN_GROUPS or not sample.given_train or len(sample.codes) < MIN_GROUPS:
+    if not sample.given_train:
         return None
     given = upper(correlation_matrix(sample.train))
 
-    def fisher_z(weights: Floats | None) -> float:
-        model = upper(correlation_matrix(sample.scores, weights))
-        truth = upper(correlation_matrix(sample.targets, weights))
+    def fisher_z(model: Floats, truth: Floats) -> float:
         return float(np.arctanh(np.clip(partial(model, truth, given), -NEARLY_ONE, NEARLY_ONE)))
 
-    left_out = np.array([fisher_z(weights) for weights in fold_weights(sample.groups, folds, seed)])
+    found = _jackknife(sample, fisher_z, folds, seed)
+    return None if found is None else [float(np.tanh(limit)) for limit in found]
+
+
+def gain_interval(sample: Sample, folds: int, seed: int = 0) -> list[float] | None:
+    """95 % interval of the gain, Mantel r of the model minus that of training phi.
+
+    Jackknife over groups as of :func:`partial_interval`.
+    """
+    if not sample.given_train:
+        return None
+    given = upper(correlation_matrix(sample.train))
+    return _jackknife(
+        sample, lambda model, truth: pearson(model, truth) - pearson(given, truth), folds, seed
+    )
+
+
+def _jackknife(
+    sample: Sample, statistic: Callable[[Floats, Floats], float], folds: int, seed: int
+) -> list[float] | None:
+    """95 % interval of a statistic of the pairs of the model and of the truth (pair,)."""
+    if folds < MIN_GROUPS or len(sample.codes) < MIN_GROUPS:
+        return None
+
+    def measured(weights: Floats | None) -> float:
+        model = upper(correlation_matrix(sample.scores, weights))
+        return statistic(model, upper(correlation_matrix(sample.targets, weights)))
+
+    left_out = np.array([measured(weights) for weights in fold_weights(sample.groups, folds, seed)])
     count = len(left_out)
-    whole = fisher_z(None)
+    whole = measured(None)
     if count < MIN_GROUPS or not np.isfinite(left_out).all() or not np.isfinite(whole):
         return None
     error = np.sqrt((count - 1) * np.var(left_out))
     reach = student_t.ppf(0.975, count - 1) * error
-    return [float(np.tanh(whole - reach)), float(np.tanh(whole + reach))]
+    return [float(whole - reach), float(whole + reach)]
 
 
 def fold_weights(groups: Strings, folds: int, seed: int = 0) -> Iterator[Floats]:

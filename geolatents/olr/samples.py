@@ -167,6 +167,12 @@ def tile_groups(tiles: Path, ids: Strings) -> tuple[Strings, str]:
     return resampling_groups(units, grouping, ids, places)
 
 
+def tile_classes(tiles: Path, ids: Strings) -> Strings | None:
+    """The groups that tiles were delivered in (tile,), such as folders of scene classes, or None."""
+    rows = _rows(tiles, ids, ["group"])
+    return _texts(rows["group"]) if "group" in rows else None
+
+
 def _units(blocks: Strings, groups: dict[str, Strings]) -> tuple[Strings, str]:
     named = {"groups": groups.get("group"), "scenes": groups.get("scene")}
     # The blocks of a grouped split are groups or scenes.

@@ -19,6 +19,7 @@ from geolatents.settings.experiments import Experiment
 from geolatents.settings.figures import Figures
 from geolatents.settings.models import Classifier, Model, Siamese
 from geolatents.settings.photos import PhotoSet
+from geolatents.settings.proofs import Proof
 from geolatents.settings.services import SECRET
 
 
@@ -58,6 +59,9 @@ class Config(Section):
         {}, description="Models by name; the name ends in the model's kind."
     )
     experiments: dict[Name, Experiment] = Field({}, description="Experiments by name.")
+    proofs: dict[Name, Proof] = Field(
+        {}, description="Proofs by name: experiments that belong together, and what they must show."
+    )
     archive: ArchiveSettings = Field(
         ArchiveSettings(), description="What `snakemake archive` packs."
     )
@@ -81,6 +85,8 @@ class Config(Section):
                     raise ValueError(f"models.{name}.teacher must be a classifier")
         for name, experiment in self.experiments.items():
             self._check_experiment(name, experiment)
+        for name, proof in self.proofs.items():
+            self._check_proof(name, proof)
         return self
 
     def _check_experiment(self, name: str, experiment: Experiment) -> None:
@@ -103,6 +109,23 @@ class Config(Section):
                     f"{where}.apply_to: {other!r} holds the training tiles of "
                     f"{experiment.classifier!r}; name other datasets"
                 )
+
+    def _check_proof(self, name: str, proof: Proof) -> None:
+        where = f"proofs.{name}"
+        if len(set(proof.experiments)) < len(proof.experiments):
+            raise ValueError(f"{where}.experiments names one twice: {proof.experiments}")
+        for each in proof.experiments:
+            experiment = _named(self.experiments, each, f"{where}.experiments")
+            if experiment.siamese is None:
+                raise ValueError(f"{where}.experiments: {each!r} has no `siamese`")
+            for endpoint in proof.endpoints:
+                if (
+                    endpoint.applied_to is not None
+                    and endpoint.applied_to not in experiment.apply_to
+                ):
+                    raise ValueError(
+                        f"{where}: {each!r} is not applied to {endpoint.applied_to!r}; add it to `apply_to`"
+                    )
 
     def classifier(self, name: str) -> Classifier:
         """The classifier of a model name: itself, or the teacher of a Siamese network."""

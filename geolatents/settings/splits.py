@@ -57,9 +57,13 @@ class ListedSplit(Section):
 
 
 class RandomSplit(_Shares):
-    """Tiles at random; neighbours leak between parts, so this is for comparison only."""
+    """Tiles at random; neighbours leak between parts, so for tiles of scenes this is for comparison only."""
 
     kind: Literal["random"]
+    stratify: Literal["group"] | None = Field(
+        None,
+        description="`group`: exact shares within each group (folder), such as a scene class; default: a part by chance for each tile.",
+    )
 
 
 Split = Annotated[

@@ -315,3 +315,14 @@ def test_baselines_of_uc_merced_are_those_of_the_design(data_folder):
     assert found["shifted"]["of"] == 21
     assert found["shifted"]["train_phi_r"] == pytest.approx(0.899, abs=0.02)
     assert found["shifted"]["labels"] == pytest.approx(11, abs=1.5)
+
+
+def test_the_gain_has_an_interval_around_it():
+    sample = make()
+    found = ag.measure_agreement(sample, FEW)
+    assert found["gain"] == pytest.approx(found["mantel_r"] - found["train_phi_r"])
+    low, high = found["gain_interval"]
+    assert low < found["gain"] < high
+    without = ag.measure_agreement(replaced(sample, given_train=False), FEW)
+    assert without["gain"] is None
+    assert without["gain_interval"] is None

@@ -71,3 +71,31 @@ def test_tables_that_a_copy_of_an_archive_brings_along_are_its_sources(
         }
     )
     assert Plan(config).image_sources("own") == [Path("data") / name for name in [images, *files]]
+
+
+def test_a_proof_reads_every_split_and_seed_of_its_experiments(folder: Path) -> None:
+    siamese = {"kind": "siamese", "teacher": "small-classifier"}
+    config = make_config(
+        folder,
+        models={"small-classifier": {"seeds": [0, 3]}, "small-siamese": siamese},
+        experiments={"small": {"siamese": "small-siamese"}},
+        proofs={
+            "first": {
+                "title": "t",
+                "experiments": ["small"],
+                "primary": {"measure": "shifted_land"},
+            }
+        },
+    )
+    plan = Plan(load_config(config))
+    assert plan.targets("proof") == ["results/proof/first.json"]
+    files = plan.proof_files("first")
+    for seed in (0, 3):
+        folder_of_seed = f"results/small/models/small-siamese/seed-{seed}"
+        assert f"{folder_of_seed}/embedding.json" in files
+        assert f"{folder_of_seed}/embedding.png" in plan.targets("olr")
+        assert f"results/small/models/small-classifier/seed-{seed}/metrics.json" in files
+    assert {
+        "results/small/experiments/small/agreement.json",
+        "results/small/splits/chance.json",
+    } <= set(files)

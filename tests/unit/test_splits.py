@@ -241,6 +241,29 @@ def test_random_split_meets_its_shares(tmp_path):
     assert split.counts()["validation"] / 3600 == pytest.approx(0.2, abs=0.03)
 
 
+def test_stratified_split_has_exact_shares_of_every_group(tmp_path):
+    groups = np.repeat(["harbor", "forest", "river"], [80, 80, 40])
+    ids = [f"{g}{i:02d}" for i, g in enumerate(groups)]
+    tiles = pd.DataFrame({"id": ids, "scene": "images", "group": groups})
+    table = write_tiles(tmp_path / "t.parquet", tiles)
+    config = RandomSplit(kind="random", stratify="group", validation=0.1, test=0.2, seed=3)
+    split = assign_parts(config, table, tmp_path)
+    for group, count in (("harbor", 80), ("forest", 80), ("river", 40)):
+        parts = split.parts[groups == group]
+        assert (parts == "test").sum() == 0.2 * count
+        assert (parts == "validation").sum() == 0.1 * count
+    shuffled = write_tiles(tmp_path / "s.parquet", tiles.sample(frac=1, random_state=0))
+    assert by_id(assign_parts(config, shuffled, tmp_path)) == by_id(split)
+    other = assign_parts(config.model_copy(update={"seed": 4}), table, tmp_path)
+    assert by_id(other) != by_id(split)
+
+
+def test_stratified_split_needs_groups(tmp_path):
+    table = write_tiles(tmp_path / "t.parquet", scene_tiles("one", CORNER, SIDE, (3, 3)))
+    with pytest.raises(SplitError, match="stratify"):
+        assign_parts(RandomSplit(kind="random", stratify="group"), table, tmp_path)
+
+
 def listed(tmp_path, rows, header="image,part"):
     (tmp_path / "list.csv").write_text("\n".join([header, *rows]) + "\n")
     tiles = pd.DataFrame({"id": ["a", "b", "c", "d"], "scene": "images", "group": "g"})

@@ -157,6 +157,11 @@ def configure_everything(space: Workspace) -> None:
         experiments={
             "small": {"siamese": "small-siamese", "apply_to": ["other"], "map_scene": "scene-0"}
         },
+        proofs={
+            "first": {
+                "title": "made", "experiments": ["small"], "primary": {"measure": "shifted_land"},
+            }
+        },
     )  # fmt: skip
 
 
