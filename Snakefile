@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 from geolatents.acquire.scene_list import CELL
 from geolatents.hooks import print_costs, print_estimate, print_failures
 from geolatents.settings.config import validate_config
-from geolatents.plan import STATE, Plan, pattern
+from geolatents.plan import STATE, STUDY_FIGURES, Plan, pattern
 from geolatents.workflow import (
     code,
     forget_forced,
@@ -53,6 +53,7 @@ wildcard_constraints:
     order=pattern(PLAN.names("batches")),
     model=pattern(PLAN.config.models),
     experiment=pattern(PLAN.config.experiments),
+    study=pattern(PLAN.config.study),
     seed=r"\d+",
     photos=pattern(PLAN.config.photos),
     cell=CELL,
@@ -81,6 +82,9 @@ localrules:
     ground,
     report,
     summarise,
+    study,
+    compare_study,
+    draw_study,
     write_report,
     verify,
 
@@ -137,6 +141,14 @@ rule olr:
         PLAN.targets("olr"),
     message:
         PLAN.target_message("olr")
+
+
+rule study:
+    """The predecessor's study, its tables and figures with ours beside them."""
+    input:
+        PLAN.targets("study"),
+    message:
+        PLAN.target_message("study")
 
 
 rule vae:

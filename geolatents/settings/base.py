@@ -19,7 +19,7 @@ RESERVED = frozenset(
     {
         "all", "archive", "batches", "checks", "cover", "download", "downloads", "experiments",
         "ground", "labels", "landcover", "landuse", "logs", "maps", "models", "olr", "photos",
-        "preview", "report", "scenes", "search", "source", "splits", "summary", "test", "tiles",
+        "preview", "report", "scenes", "search", "source", "splits", "study", "summary", "test", "tiles",
         "train", "vae", "validation", "verify",
     }
 )  # fmt: skip
