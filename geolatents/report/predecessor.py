@@ -265,7 +265,9 @@ def inconsistencies() -> list[str]:
     ):
         summed = sum_counts(list(labels.values()))
         if summed != row.counts:
-            found.append(f"{name}: its labels add up to {summed}, the sum is printed as {row.counts}")
+            found.append(
+                f"{name}: its labels add up to {summed}, the sum is printed as {row.counts}"
+            )
     found += _different_shares()
     return found
 

@@ -50,7 +50,7 @@ class Panel:
 
     Attributes:
         title: What it shows.
-        values: (row, label); NaN where it is not defined.
+        matrix: (row, label); NaN where it is not defined.
         labels: Its columns, and its rows too unless ``rows`` says otherwise.
         centred: Values from -1 to 1 around 0; else counts from 0.
         rows: Texts of rows that are no labels.
@@ -58,7 +58,7 @@ class Panel:
     """
 
     title: str
-    values: Floats
+    matrix: Floats
     labels: list[LabelClass]
     centred: bool
     rows: list[str] | None = None
@@ -253,7 +253,7 @@ def _bare(code: str) -> LabelClass:
 def _size(panel: Panel) -> tuple[float, float]:
     """Inches of a panel with its texts and colour bar."""
     cell = _cell(panel)
-    n_rows = len(panel.values)
+    n_rows = len(panel.matrix)
     names = panel.rows or [class_text(item) for item in panel.labels]
     codes = max(len(_code(item)) for item in panel.labels)
     left = 0.085 * max(map(len, names)) + 0.3
@@ -271,7 +271,7 @@ def _cell(panel: Panel) -> float:
 
 
 def _draw_panel(figure: Figure, axes: Axes, panel: Panel, limit: float, diverging: str) -> None:
-    values = panel.values.copy()
+    values = panel.matrix.copy()
     if panel.centred:
         np.fill_diagonal(values, np.nan)
     colours, scale = _colours(panel, limit, diverging)
@@ -320,7 +320,7 @@ def _number(value: float, panel: Panel) -> str:
 def _colours(panel: Panel, limit: float, diverging: str) -> tuple[Colormap, Normalize]:
     if panel.centred:
         return matplotlib.colormaps[diverging].with_extremes(bad=GREY), Normalize(-limit, limit)
-    values = panel.values
+    values = panel.matrix
     square = panel.rows is None
     # The diagonal, how often a label occurs at all, would leave no colours to the pairs.
     apart = values[~np.eye(len(values), dtype=bool)] if square else values
@@ -333,7 +333,7 @@ def _limit(panels: Sequence[Panel]) -> float:
     largest = 0.0
     for panel in panels:
         if panel.centred:
-            apart = panel.values[~np.eye(len(panel.values), dtype=bool)]
+            apart = panel.matrix[~np.eye(len(panel.matrix), dtype=bool)]
             largest = max(largest, float(np.nanmax(np.abs(apart), initial=0.0)))
     return min(1.0, max(0.1, float(np.ceil(round(largest * 10, 6)) / 10)))
 

@@ -109,9 +109,7 @@ def study_matrices(entry: StudyEntry, part: str, root: Path, key: str) -> pd.Dat
 
 
 def _metrics(part: StudyPart, root: Path, model: str) -> list[dict[str, Any]]:
-    return [
-        read_json(part.model_folder(root, model, seed) / "metrics.json") for seed in part.seeds
-    ]
+    return [read_json(part.model_folder(root, model, seed) / "metrics.json") for seed in part.seeds]
 
 
 def _baseline_ap(metrics: Mapping[str, Any]) -> float | None:

@@ -615,9 +615,7 @@ def _missing(result: PartResult | None) -> Row:
 
 
 def _run_name(number: int) -> str:
-    letters = "".join(
-        letter for letter, on in zip("PWR", RUNS[number - 1], strict=True) if on
-    )
+    letters = "".join(letter for letter, on in zip("PWR", RUNS[number - 1], strict=True) if on)
     return f"run {number}, {letters or 'none'}"
 
 

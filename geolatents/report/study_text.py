@@ -15,7 +15,9 @@ def cell(row: Mapping[str, Any], column: Column) -> str:
     """A value as text: a mean with its spread over seeds, a number, a word, or why there is none."""
     value = row.get(column.key)
     if value is None:
-        return str(row["missing"]) if row.get("missing") and column.digits is not None else NOT_DEFINED
+        return (
+            str(row["missing"]) if row.get("missing") and column.digits is not None else NOT_DEFINED
+        )
     if isinstance(value, Mapping):
         text = _number(value["mean"], column.digits)
         if value["sd"] is None:

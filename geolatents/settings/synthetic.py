@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from geolatents.settings.base import Section
 
-
 DRAWN_PIXEL = 3
 """Metres: sizes of the drawn land are given in pixels of this side."""
 
