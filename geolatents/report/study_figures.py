@@ -108,7 +108,7 @@ def draw_panels(
     notes: Sequence[str] = (),
     settings: Figures | None = None,
 ) -> None:
-    """Draw matrices below each other (wide ones) or side by side, with names, codes and numbers.
+    """Draw matrices side by side, wide ones below each other, with names, codes and numbers.
 
     Args:
         title: Title of the figure.
@@ -123,14 +123,16 @@ def draw_panels(
         figure.text(0.5, 0.5, f"{title}\nnot run", ha="center", va="center", fontsize=10)
         _save(figure, output, settings.dpi)
         return
-    wide = panels[0].rows is not None
+    # On a page 11 inches wide small text stays legible only where large matrices lie below each other.
+    wide = any(panel.rows is not None or len(panel.labels) > MANY for panel in panels)
     sizes = [_size(panel) for panel in panels]
     columns = 1 if wide else min(2, len(panels))
     lines = -(-len(panels) // columns)
     width = columns * max(w for w, _ in sizes) + 0.3
-    height = lines * max(h for _, h in sizes) + 0.6 + 0.2 * len(notes)
+    heights = [max(h for _, h in sizes[i : i + columns]) for i in range(0, len(sizes), columns)]
+    height = sum(heights) + 0.6 + 0.2 * len(notes)
     figure = Figure(figsize=(width, height), layout="constrained")
-    grid = np.ravel(figure.subplots(lines, columns, squeeze=False)).tolist()
+    grid = np.ravel(figure.subplots(lines, columns, squeeze=False, height_ratios=heights)).tolist()
     limit = settings.limit or _limit(panels)
     for axes, panel in zip(grid, panels, strict=False):
         _draw_panel(figure, axes, panel, limit, settings.colours)
@@ -291,7 +293,7 @@ def _draw_panel(figure: Figure, axes: Axes, panel: Panel, limit: float, divergin
     if panel.rows is None:
         bar = figure.colorbar(
             ScalarMappable(scale, colours), ax=axes, shrink=0.8, pad=0.02, fraction=0.05,
-            extend="both" if panel.centred else "neither",
+            extend="both" if panel.centred else "max",
         )  # fmt: skip
         bar.ax.tick_params(labelsize=7)
 
