@@ -228,7 +228,12 @@ def _correlations(entry: StudyEntry, root: Path, part: str) -> tuple[list[Panel]
         return [], []
     classes = {c["code"]: c for c in read_json(_cooccurrence_file(chosen, root))["classes"]}
     panels = [
-        Panel(title, matrix.to_numpy(), [classes[code] for code in matrix.index], centred=True)
+        Panel(
+            title,
+            matrix.to_numpy(),
+            [classes.get(code, _bare(code)) for code in matrix.index],
+            centred=True,
+        )
         for title, matrix in matrices.items()
         if matrix is not None
     ]

@@ -372,7 +372,7 @@ def factor_effects(found: Results) -> Table:
         Column("with", "AP with it", 4), Column("without", "AP without it", 4),
         Column("pairs", "pairs of runs", 0),
     ]  # fmt: skip
-    runs = {
+    runs: dict[tuple[bool, ...], PartResult] = {
         factors: found[f"planetscope.run_{number}"]
         for number, factors in enumerate(RUNS, 1)
         if f"planetscope.run_{number}" in found
