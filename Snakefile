@@ -8,7 +8,7 @@ from geolatents.acquire.scene_list import CELL
 from geolatents.hooks import print_costs, print_estimate, print_failures
 from geolatents.report.entries import entries_text
 from geolatents.settings.config import validate_config
-from geolatents.plan import STATE, Plan, pattern
+from geolatents.plan import STATE, STUDY_FIGURES, Plan, pattern
 from geolatents.workflow import (
     code,
     forget_forced,
@@ -55,6 +55,7 @@ wildcard_constraints:
     model=pattern(PLAN.config.models),
     experiment=pattern(PLAN.config.experiments),
     proof=pattern(PLAN.config.proofs),
+    study=pattern(PLAN.config.study),
     seed=r"\d+",
     photos=pattern(PLAN.config.photos),
     cell=CELL,
@@ -84,6 +85,9 @@ localrules:
     proof,
     report,
     summarise,
+    study,
+    compare_study,
+    draw_study,
     write_report,
     prove,
     verify,
@@ -143,6 +147,14 @@ rule olr:
         PLAN.targets("olr"),
     message:
         PLAN.target_message("olr")
+
+
+rule study:
+    """The predecessor's study, its tables and figures with ours beside them."""
+    input:
+        PLAN.targets("study"),
+    message:
+        PLAN.target_message("study")
 
 
 rule vae:

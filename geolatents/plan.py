@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from glob import escape
@@ -22,7 +22,13 @@ from geolatents.files import canonical_json, read_json, remove_leftovers, sha256
 from geolatents.labels.sets import find_mapping
 from geolatents.paths import DATA_VARIABLE, DOWNLOADS_VARIABLE, data_root
 from geolatents.places import CONTACT
-from geolatents.report.entries import ExperimentEntry, entries_text, experiment_entries
+from geolatents.report.entries import (
+    ExperimentEntry,
+    StudyPart,
+    entries_text,
+    experiment_entries,
+    study_entry,
+)
 from geolatents.settings.archives import ARCHIVE_LAYOUTS, PARTITION
 from geolatents.settings.base import NO_SECTION, Section
 from geolatents.settings.config import Config
@@ -39,6 +45,9 @@ STATE = ".state"
 NOTHING = r"(?!)"
 """A regular expression that no name matches."""
 
+
+STUDY_FIGURES = tuple(f"figure-{number}" for number in range(16, 25))
+"""Figures of the predecessor's study."""
 
 SYSTEMS_TO_COME = ("vae", "landuse", "ground")
 """Systems that no section of the configuration can ask for yet; as targets they exist and are empty."""
@@ -223,6 +232,11 @@ class Plan:
             yield "summary.csv"
             yield "report/index.html"
 
+    def _study_targets(self) -> Iterator[str]:
+        for study in self.config.study:
+            yield from (f"study/{study}.json", f"study/{study}.md")
+            yield from (f"study/{study}/{figure}.png" for figure in STUDY_FIGURES)
+
     def experiment_folder(self, experiment: str) -> str:
         """Folder of an experiment below the results root."""
         dataset = self.config.classifier(self.config.experiments[experiment].classifier).dataset
@@ -268,6 +282,28 @@ class Plan:
                 siamese = entry.model_folder(self.root, str(entry.siamese), seed)
                 found.append(f"{siamese}/embedding.json")
         return found
+
+    def study(self, name: str) -> str:
+        """What a study compares, as a param."""
+        return study_entry(self.config, name).complete()
+
+    def study_results(self, name: str) -> list[str]:
+        """Paths of what a study's experiments and their models found."""
+        return self._of_parts(name, self._study_files)
+
+    def study_tables(self, name: str) -> list[str]:
+        """Paths of the co-occurrence and the label counts that a study draws."""
+        return self._of_parts(name, _tables_of)
+
+    def _of_parts(self, name: str, files: Callable[[StudyPart], Iterable[str]]) -> list[str]:
+        parts = study_entry(self.config, name).parts
+        return list(dict.fromkeys(f"{self.root}/{f}" for part in parts for f in files(part)))
+
+    def _study_files(self, part: StudyPart) -> Iterator[str]:
+        folder = self.experiment_folder(part.name)
+        yield from (f"{folder}/agreement.json", f"{folder}/per-label.csv")
+        for model in filter(None, (part.classifier, part.siamese)):
+            yield from (f"{one}/metrics.json" for one in self._model_folders(model))
 
     def saved_states(self) -> str:
         """Where trainings save their state and how often, as canonical JSON."""
@@ -536,6 +572,12 @@ def _impersonal(values: Any) -> Any:
 def _with_figure(table: str) -> list[str]:
     """A table or matrix, and the figure that is drawn of it."""
     return [table, str(Path(table).with_suffix(".png"))]
+
+
+def _tables_of(part: StudyPart) -> Iterator[str]:
+    """Co-occurrence of a part's labels, and their counts in its batches."""
+    yield f"{part.dataset}/labels/{part.labels}/cooccurrence-{part.split}.json"
+    yield f"{part.dataset}/batches/{part.batches}/{part.labels}-counts.csv"
 
 
 def _require_files(files: Iterable[Path], where: str) -> None:

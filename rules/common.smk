@@ -372,6 +372,26 @@ def proof_entries(wildcards):
     return entries_text(PLAN.proof_entries(wildcards.proof))
 
 
+def study_results(wildcards):
+    """Input: what the experiments of a study found."""
+    return PLAN.study_results(wildcards.study)
+
+
+def study_tables(wildcards):
+    """Input: co-occurrence and label counts that a study draws."""
+    return PLAN.study_tables(wildcards.study)
+
+
+def study_settings(wildcards):
+    """Param: which experiments play which parts of a study."""
+    return PLAN.study(wildcards.study)
+
+
+def results_root(wildcards):
+    """Param: root of the results."""
+    return str(PLAN.root)
+
+
 def checkout(wildcards):
     """Param: folder of the Snakefile."""
     return workflow.basedir

@@ -32,12 +32,82 @@ rule summarise:
         "../workflow_scripts/report/summarise.py"
 
 
+rule compare_study:
+    """Put our experiments beside the tables of the predecessor's study."""
+    input:
+        study_results,
+    output:
+        tables="<results>/study/{study}.json",
+        text=report(
+            "<results>/study/{study}.md",
+            caption="../docs/captions/study.rst",
+            category="1. Summary",
+            labels={"shows": "the predecessor's tables, and ours"},
+        ),
+    log:
+        "<results>/logs/compare_study/{study}.log",
+    benchmark:
+        "<results>/benchmarks/compare_study/{study}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=10,
+    params:
+        entry=study_settings,
+        results=unwatched(results_root),
+        code=code("report.study"),
+    message:
+        "Comparing {wildcards.study} with the predecessor's study"
+    script:
+        "../workflow_scripts/report/compare_study.py"
+
+
+rule draw_study:
+    """Draw the figures of the predecessor's study."""
+    input:
+        results=study_results,
+        tables=study_tables,
+    output:
+        figures=report(
+            expand(
+                "<results>/study/{study}/{figure}.png",
+                figure=STUDY_FIGURES,
+                allow_missing=True,
+            ),
+            caption="../docs/captions/study-figure.rst",
+            category="1. Summary",
+            labels={"shows": "a figure of the predecessor's study"},
+        ),
+    log:
+        "<results>/logs/draw_study/{study}.log",
+    benchmark:
+        "<results>/benchmarks/draw_study/{study}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=10,
+    params:
+        entry=study_settings,
+        results=unwatched(results_root),
+        figures=section("figures"),
+        code=code("report.study_figures"),
+    message:
+        "Drawing the figures of {wildcards.study}"
+    script:
+        "../workflow_scripts/report/draw_study.py"
+
+
 rule write_report:
     """Write the page to read and look at."""
     input:
         summary="<results>/summary.csv",
         experiments=PLAN.targets("olr"),
         tables=PLAN.targets("labels", "batches"),
+        studies=PLAN.targets("study"),
     output:
         report(
             "<results>/report/index.html",
@@ -58,6 +128,7 @@ rule write_report:
     params:
         entries=PLAN.entries(),
         datasets=PLAN.datasets(),
+        studies=list(PLAN.config.study),
         code=code("report.page"),
     message:
         "Writing the report"

@@ -36,7 +36,8 @@ UNITS = {
     "measure_cooccurrence": "tiles", "check_split": "job", "make_split": "tiles", "make_order": "order", "count_labels": "order",
     "check_training": "dataset", "train_classifier": "training", "train_siamese": "training", "evaluate_model": "dataset",
     "evaluate_embedding": "tiles", "prove": "job",
-    "run_experiment": "tiles", "apply_experiment": "prediction", "map_scene": "mapping", "summarise": "job", "write_report": "job",
+    "run_experiment": "tiles", "apply_experiment": "prediction", "map_scene": "mapping", "summarise": "job", "compare_study": "job",
+    "draw_study": "job", "write_report": "job",
 }  # fmt: skip
 """Unit of work of each rule, see geolatents/estimate/work.py; rules of downloads have none: a service decides."""
 

@@ -336,7 +336,8 @@ def _grouped(settings: GroupedSplit, tiles: pd.DataFrame) -> Assignment:
     """Whole groups: in the order of their hashes, the first ones test, the next ones validation.
 
     Shares are of groups, rounded, at least one group each. Another group may therefore move one
-    that stands at the border between two parts.
+    that stands at the border between two parts. Groups named ``train``, ``validation`` and ``test``
+    are the official parts of a collection, and stay what they are.
     """
     groups = tiles[settings.by].fillna("").astype(str).to_numpy(dtype=str)
     names = sorted(set(groups.tolist()), key=lambda name: (_uniform(settings.seed, name), name))
@@ -355,6 +356,8 @@ def _grouped(settings: GroupedSplit, tiles: pd.DataFrame) -> Assignment:
             found=f"{len(names)}: {', '.join(sorted(names))}",
             fix="use another kind of split",
         )
+    if set(names) == set(PARTS):
+        return Assignment(_ids(tiles), groups, groups, {"by": "official parts"})
     validation = max(1, int(settings.validation * len(names) + 0.5))
     test = max(1, int(settings.test * len(names) + 0.5))
     while validation + test >= len(names):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
-from geolatents.acquire.synthetic.names import BANDS, PIXEL
+from geolatents.acquire.synthetic.names import BANDS
 from geolatents.estimate.networks import multiplications
 from geolatents.estimate.sizes import Size, announced_size, pixels, raster_size, tiles_in
 from geolatents.files import read_json
@@ -106,7 +106,7 @@ class Work:
         if isinstance(imagery, ImageFolder):
             return self._packed_size(dataset, imagery)
         if imagery.provider == "synthetic":
-            return Size(imagery.scene_size, imagery.scene_size, len(BANDS), PIXEL)
+            return Size(imagery.scene_size, imagery.scene_size, len(imagery.bands), imagery.pixel)
         file = self.plan.scene_file(dataset, scene)
         if file.is_file():
             return raster_size(file)

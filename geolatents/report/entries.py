@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from geolatents.files import canonical_json
 from geolatents.settings.base import Name, Section
 from geolatents.settings.config import Config
+from geolatents.settings.experiments import Experiment
 
 
 class ExperimentEntry(Section):
@@ -35,25 +37,61 @@ class ExperimentEntry(Section):
         return root / self.dataset / "models" / model / f"seed-{seed}"
 
 
+class StudyPart(ExperimentEntry):
+    """An experiment that plays a part of the predecessor's study."""
+
+    part: str = Field(description="Which part, such as `planetscope.run_1`.")
+    batches: Name = Field(description="Batch order of the classifier.")
+    network: str = Field(description="Network of the classifier.")
+    epochs: int = Field(description="Most epochs of the classifier.")
+
+
+class StudyEntry(Section):
+    """A repetition of the predecessor's study."""
+
+    name: Name = Field(description="Study.")
+    parts: list[StudyPart] = Field(description="All that is run.")
+
+
 def experiment_entries(config: Config) -> list[ExperimentEntry]:
     """Entries of all experiments of a configuration."""
-    entries = []
-    for name, experiment in config.experiments.items():
-        model = config.classifier(experiment.classifier)
-        entries.append(
-            ExperimentEntry(
-                name=name,
-                dataset=model.dataset,
-                labels=model.labels,
-                split=config.datasets[model.dataset].batches[model.batches].split,
-                classifier=experiment.classifier,
-                siamese=experiment.siamese,
-                seeds=model.seeds,
-                apply_to=experiment.apply_to,
-                map_scene=experiment.map_scene,
+    return [
+        ExperimentEntry(**_entry(config, name, experiment))
+        for name, experiment in config.experiments.items()
+    ]
+
+
+def study_entry(config: Config, name: str) -> StudyEntry:
+    """Entry of a study."""
+    parts = []
+    for part, experiment in config.study[name].parts():
+        settings = config.experiments[experiment]
+        model = config.classifier(settings.classifier)
+        parts.append(
+            StudyPart(
+                **_entry(config, experiment, settings),
+                part=part,
+                batches=model.batches,
+                network=model.network.name,
+                epochs=model.epochs,
             )
         )
-    return entries
+    return StudyEntry(name=name, parts=parts)
+
+
+def _entry(config: Config, name: str, experiment: Experiment) -> dict[str, Any]:
+    model = config.classifier(experiment.classifier)
+    return {
+        "name": name,
+        "dataset": model.dataset,
+        "labels": model.labels,
+        "split": config.datasets[model.dataset].batches[model.batches].split,
+        "classifier": experiment.classifier,
+        "siamese": experiment.siamese,
+        "seeds": model.seeds,
+        "apply_to": experiment.apply_to,
+        "map_scene": experiment.map_scene,
+    }
 
 
 def entries_text(entries: Sequence[ExperimentEntry]) -> str:

@@ -19,6 +19,7 @@ from geolatents.report.costs import cost_table, duration
 from geolatents.report.datasets import dataset_section
 from geolatents.report.entries import ExperimentEntry
 from geolatents.report.images import embedded, embedded_map
+from geolatents.report.study import study_section
 
 SPACE = "\u00a0"
 """No line breaks between a number and its unit."""
@@ -65,6 +66,7 @@ def write_report(
     *,
     summary: Path,
     datasets: Sequence[str] = (),
+    studies: Sequence[str] = (),
     title: str = "geolatents report",
 ) -> None:
     """Write the report page.
@@ -77,6 +79,7 @@ def write_report(
         output: ``index.html`` to write.
         summary: ``summary.csv``.
         datasets: Datasets to show beside those of the experiments.
+        studies: Repetitions of the predecessor's study to show.
         title: Heading of the page.
 
     Raises:
@@ -89,6 +92,7 @@ def write_report(
         version=__version__,
         quality_columns=QUALITY_COLUMNS,
         summary=_summary_rows(summary),
+        studies=[study_section(name, root) for name in studies],
         experiments=[experiment_section(entry, root) for entry in entries],
         datasets=[dataset_section(name, root, used[name]) for name in used],
         costs=cost_table(root),

@@ -19,7 +19,8 @@ RESERVED = frozenset(
     {
         "all", "archive", "batches", "checks", "cover", "download", "downloads", "experiments",
         "ground", "labels", "landcover", "landuse", "logs", "maps", "models", "olr", "photos",
-        "preview", "proof", "report", "scenes", "search", "source", "splits", "summary", "test", "tiles",
+        "preview", "proof", "report", "scenes", "search", "source", "splits", "study", "summary", "test",
+        "tiles",
         "train", "vae", "validation", "verify",
     }
 )  # fmt: skip

@@ -21,6 +21,7 @@ from geolatents.settings.models import Classifier, Model, Siamese
 from geolatents.settings.photos import PhotoSet
 from geolatents.settings.proofs import Proof
 from geolatents.settings.services import SECRET
+from geolatents.settings.study import PLAIN_RUN, RUNS, Study
 
 
 class Config(Section):
@@ -62,6 +63,10 @@ class Config(Section):
     proofs: dict[Name, Proof] = Field(
         {}, description="Proofs by name: experiments that belong together, and what they must show."
     )
+    study: dict[Name, Study] = Field(
+        {},
+        description="Repetitions of the predecessor's study by name: which experiment plays which part.",
+    )
     archive: ArchiveSettings = Field(
         ArchiveSettings(), description="What `snakemake archive` packs."
     )
@@ -87,6 +92,8 @@ class Config(Section):
             self._check_experiment(name, experiment)
         for name, proof in self.proofs.items():
             self._check_proof(name, proof)
+        for name, study in self.study.items():
+            self._check_study(f"study.{name}", study)
         return self
 
     def _check_experiment(self, name: str, experiment: Experiment) -> None:
@@ -126,6 +133,56 @@ class Config(Section):
                     raise ValueError(
                         f"{where}: {each!r} is not applied to {endpoint.applied_to!r}; add it to `apply_to`"
                     )
+
+    def _check_study(self, where: str, study: Study) -> None:
+        """Parts must be what the predecessor's were, and a dataset's all have one test part."""
+        for part, name in study.parts():
+            _named(self.experiments, name, f"{where}.{part}")
+        for group, experiments in (
+            ("planetscope", [name for part, name in study.parts() if part.startswith("pl")]),
+            ("orthophotos", list(filter(None, [study.orthophotos.standard,
+                             study.orthophotos.threshold, study.orthophotos.combined]))),
+        ):  # fmt: skip
+            found = {name: self._test_part(name) for name in experiments}
+            if len(set(found.values())) > 1:
+                raise ValueError(
+                    f"{where}.{group}: all parts need one dataset and split, so that they have one "
+                    f"test part; found {found}"
+                )
+        for number, (run, wanted) in enumerate(zip(study.planetscope.runs, RUNS, strict=True), 1):
+            if run is not None and self._factors(run) != wanted:
+                raise ValueError(
+                    f"{where}.planetscope.runs: run {number} must be pruned, weighted, randomized = "
+                    f"{wanted}; {run!r} is {self._factors(run)}"
+                )
+        for group, plain, other in (
+            ("planetscope", study.planetscope.runs[PLAIN_RUN - 1], study.planetscope.threshold),
+            ("orthophotos", study.orthophotos.standard, study.orthophotos.threshold),
+        ):
+            if plain and other and not self._same_model(plain, other):
+                raise ValueError(
+                    f"{where}.{group}.threshold: a threshold changes no weights, so {other!r} needs "
+                    f"the classifier of {plain!r} and another threshold"
+                )
+
+    def _test_part(self, experiment: str) -> tuple[str, str]:
+        """Dataset and split of an experiment."""
+        model = self.classifier(self.experiments[experiment].classifier)
+        return model.dataset, self.datasets[model.dataset].batches[model.batches].split
+
+    def _factors(self, experiment: str) -> tuple[bool, bool, bool]:
+        """Whether an experiment has pruned labels, weighted labels and random batches."""
+        model = self.classifier(self.experiments[experiment].classifier)
+        dataset = self.datasets[model.dataset]
+        return (
+            dataset.labels[model.labels].kind == "pruned",
+            model.loss.label_weights == "balanced",
+            dataset.batches[model.batches].order == "randomized",
+        )
+
+    def _same_model(self, plain: str, other: str) -> bool:
+        one, two = self.experiments[plain], self.experiments[other]
+        return one.classifier == two.classifier and one.threshold != two.threshold
 
     def classifier(self, name: str) -> Classifier:
         """The classifier of a model name: itself, or the teacher of a Siamese network."""

@@ -42,7 +42,10 @@ class GroupedSplit(_Shares):
     """Whole groups (scene, folder) go to one part."""
 
     kind: Literal["grouped"]
-    by: Literal["scene", "group"] = Field("group", description="What a group is.")
+    by: Literal["scene", "group"] = Field(
+        "group",
+        description="What a group is; groups named `train`, `validation` and `test` (`groups: part`) keep their part.",
+    )
 
 
 class ListedSplit(Section):

@@ -224,6 +224,15 @@ def test_groups_stay_whole_and_shares_are_met(tmp_path_factory, n, seed, test, v
         assert count["test"] == pytest.approx(test * n, abs=1)
 
 
+def test_official_parts_stay_what_they_are(tmp_path):
+    parts = ["train"] * 6 + ["validation"] * 2 + ["test"] * 4
+    tiles = pd.DataFrame({"id": [f"i{i:02}" for i in range(12)], "scene": "images", "group": parts})
+    table = write_tiles(tmp_path / "tiles.parquet", tiles)
+    for seed in range(6):
+        split = assign_parts(GroupedSplit(kind="grouped", seed=seed), table, tmp_path)
+        assert split.parts.tolist() == parts
+
+
 def test_grouped_split_needs_groups(tmp_path):
     tiles = scene_tiles("one", CORNER, SIDE, (3, 3))
     table = write_tiles(tmp_path / "t.parquet", tiles)

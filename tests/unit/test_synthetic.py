@@ -28,7 +28,7 @@ from geolatents.files import sha256_file
 from geolatents.nomenclature import corine
 from geolatents.settings.synthetic import SyntheticImagery
 
-FROZEN = "1aeacecc2410c851a041a8c1fbffcb72228a0516acbcc1791f219a9a74fadeab"
+FROZEN = "e9641ed246c73923839b64534ffe08fc2fc8aebb6e8264656e69dea73a53760c"
 """Stated in docs/decisions/demo-country.md. A changed generator needs new measurements there."""
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -273,6 +273,36 @@ class TestScene:
         both = (left > 0) & (right > 0)
         assert np.corrcoef(left[both], right[both])[0, 1] > 0.8
         assert not np.array_equal(left[both], right[both])
+
+    def test_finer_pixels_and_fewer_bands_show_the_same_land(self, scene, tmp_path):
+        """An orthophoto of 1.5 m, averaged to 3 m, is the satellite's scene but for its weather."""
+        fine = SyntheticImagery(
+            provider="synthetic", region="A", scenes=1, scene_size=768, pixel=1.5,
+            bands=["red", "green", "blue"],
+        )  # fmt: skip
+        assert fine.drawn_size == 384
+        file = tmp_path / "fine.tif"
+        draw_scene(fine, "a-01", file)
+        with rasterio.open(file) as found, rasterio.open(scene) as coarse:
+            assert found.descriptions == ("red", "green", "blue")
+            assert (found.res, found.shape) == ((1.5, 1.5), (768, 768))
+            assert np.abs(np.array(found.bounds) - coarse.bounds).max() <= 3
+            red = found.read(1).reshape(384, 2, 384, 2).astype(float).mean(axis=(1, 3))
+            seen = (red > 0) & (coarse.read(3) > 0)
+            r = np.corrcoef(red[seen], coarse.read(3)[seen])[0, 1]
+        assert r > 0.6
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ({"scene_size": 1000, "pixel": 0.5}, "must be a multiple of 3 m"),
+            ({"scene_size": 300, "pixel": 1.5}, "at least 768 m"),
+            ({"bands": ["red", "red"]}, "names a band twice"),
+        ],
+    )
+    def test_scenes_that_cannot_be_drawn(self, values, message):
+        with pytest.raises(ValueError, match=message):
+            SyntheticImagery(provider="synthetic", region="A", **values)
 
     def test_unknown_scene(self, tmp_path):
         with pytest.raises(SceneError, match="a-01"):

@@ -11,4 +11,5 @@ with rule_log(snakemake):
         output=Path(snakemake.output[0]),
         summary=Path(snakemake.input.summary),
         datasets=snakemake.params.datasets,
+        studies=snakemake.params.studies,
     )

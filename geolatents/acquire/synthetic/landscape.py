@@ -78,7 +78,7 @@ def landscape(region: str, seed: int, scene_size: int, number: int) -> Landscape
     Args:
         region: ``"A"`` or ``"B"``.
         seed: Seed of the country.
-        scene_size: Side of a scene in pixels; the sheet grows with scenes above the default size.
+        scene_size: Side of a scene in pixels of 3 m; the sheet grows with scenes above the default size.
         number: Number of the sheet within the region.
     """
     rules = RULES[region]
@@ -101,7 +101,7 @@ def landscape(region: str, seed: int, scene_size: int, number: int) -> Landscape
 
 def landscape_of(imagery: SyntheticImagery, number: int) -> Landscape:
     """The land of one map sheet of an imagery."""
-    return landscape(imagery.region, imagery.seed, imagery.scene_size, number)
+    return landscape(imagery.region, imagery.seed, imagery.drawn_size, number)
 
 
 def sheet_grid(rules: RegionRules, scene_size: int, number: int) -> Sheet:

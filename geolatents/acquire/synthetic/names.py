@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from geolatents.errors import SceneError
-from geolatents.settings.synthetic import SyntheticImagery
+from geolatents.settings.synthetic import DRAWN_PIXEL, SyntheticImagery
 
 BANDS = ("blue", "green", "red", "nir")
-PIXEL = 3
-"""Ground size of a pixel in metres."""
+PIXEL = DRAWN_PIXEL
+"""Ground size in metres of the pixels in which sizes of fields, textures and sheets are given."""
 SCENE_CRS = "EPSG:32633"
 SCENES_PER_SHEET = 4
 """Scenes lie two by two on a map sheet of their own, so that another scene changes no other."""

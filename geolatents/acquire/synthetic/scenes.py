@@ -1,7 +1,8 @@
-"""Scenes of the demo country: what a four-band satellite at 3 m would have seen."""
+"""Scenes of the demo country: what a four-band satellite at 3 m, or a finer camera, would have seen."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,7 @@ class Ground:
 
     Attributes:
         transform: From (column, row) of a pixel's corner to the scene's CRS.
+        scale: Side of a pixel in pixels of 3 m, the unit of fields and textures.
         offset: Row and column of the first pixel, counted from the sheet's first scene.
         polygon: ``(y, x)`` index of the land-cover polygon.
         classes: ``(y, x)`` position in `CODES`.
@@ -67,6 +69,7 @@ class Ground:
     """
 
     transform: Affine
+    scale: float
     offset: tuple[int, int]
     polygon: npt.NDArray[np.int32]
     classes: npt.NDArray[np.uint8]
@@ -78,9 +81,11 @@ class Ground:
 def draw_scene(imagery: SyntheticImagery, scene: str, output: Path) -> None:
     """Write one scene as a tiled, compressed GeoTIFF.
 
-    Four uint16 bands (blue, green, red, nir) of reflectance in 1e-4 at 3 m in UTM, 0 where there is
-    no data, and the day of acquisition in the tag ``ACQUIRED``. The pixels are drawn from the
-    polygons of :func:`~geolatents.acquire.synthetic.polygons.draw_landcover`: truth and image agree.
+    Uint16 bands (blue, green, red, nir, or some of them) of reflectance in 1e-4 at 3 m or another
+    size in UTM, 0 where there is no data, and the day of acquisition in the tag ``ACQUIRED``. The
+    pixels are drawn from the polygons of
+    :func:`~geolatents.acquire.synthetic.polygons.draw_landcover`: truth and image agree. The same
+    ground is the same land in pixels of any size.
 
     Raises:
         SceneError: The imagery has no scene of that name.
@@ -93,20 +98,21 @@ def draw_scene(imagery: SyntheticImagery, scene: str, output: Path) -> None:
     _add_atmosphere(image, random)
     pixels = _as_measured(image, random)
     pixels[:, _wedge(random, imagery.scene_size)] = NODATA
-    _write(output, pixels, ground.transform, place.acquired.isoformat())
+    _write(output, pixels, imagery.bands, ground.transform, place.acquired.isoformat())
 
 
 def scene_transform(imagery: SyntheticImagery, place: ScenePlace) -> Affine:
     """Transform of a scene: two by two with overlap around the middle of its sheet."""
-    sheet = sheet_grid(RULES[imagery.region], imagery.scene_size, place.sheet)
+    sheet = sheet_grid(RULES[imagery.region], imagery.drawn_size, place.sheet)
     middle = sheet.size * CELL / 2
     x, y = sheet.transform.c + middle, sheet.transform.f - middle
     x, y = Transformer.from_crs(LANDCOVER_CRS, SCENE_CRS, always_xy=True).transform(x, y)
     step = _step(imagery)
     half = (imagery.scene_size + step) // 2
-    left = round(x / PIXEL) - half + place.column * step
-    top = round(y / PIXEL) + half - place.row * step
-    return Affine(PIXEL, 0, left * PIXEL, 0, -PIXEL, top * PIXEL)
+    pixel = imagery.pixel
+    left = round(x / pixel) - half + place.column * step
+    top = round(y / pixel) + half - place.row * step
+    return Affine(pixel, 0, left * pixel, 0, -pixel, top * pixel)
 
 
 def _step(imagery: SyntheticImagery) -> int:
@@ -131,6 +137,7 @@ def _survey(imagery: SyntheticImagery, place: ScenePlace, land: Landscape) -> Gr
     shade, shore = _relief(land, transform, size)
     return Ground(
         transform=transform,
+        scale=imagery.pixel / PIXEL,
         offset=(place.row * _step(imagery), place.column * _step(imagery)),
         polygon=index,
         classes=positions[index],
@@ -228,7 +235,10 @@ def _patterns(ground: Ground, seed: int) -> tuple[Field, Field]:
         rows, columns = np.divmod(flat, ground.classes.shape[1])
         polygon = ground.polygon.ravel()[flat]
         sine, cosine = np.sin(angle)[polygon], np.cos(angle)[polygon]
-        x, y = (columns + left).astype(np.float32), (rows + top).astype(np.float32)
+        x, y = (
+            (along + start).astype(np.float32) * np.float32(ground.scale)
+            for along, start in ((columns, left), (rows, top))
+        )
         u, v = x * cosine + y * sine, y * cosine - x * sine
         values, tones = _one_class(code, u, v, polygon, seed)
         pattern.ravel()[flat] = values
@@ -271,7 +281,7 @@ def _draw_lanes(ground: Ground, pattern: Field) -> None:
     if not roads.any():
         return
     inside = ndimage.distance_transform_edt(roads).astype(np.float32)[roads]
-    lanes = np.cos(2 * np.pi * (inside - 2) / 6.5)
+    lanes = np.cos(2 * np.pi * (inside * np.float32(ground.scale) - 2) / 6.5)
     pattern[roads] = lanes * 1.25 + 0.3 * pattern[roads]
 
 
@@ -332,13 +342,19 @@ def _wedge(random: np.random.Generator, size: int) -> npt.NDArray[np.bool_]:
     return outside
 
 
-def _write(output: Path, pixels: npt.NDArray[np.uint16], transform: Affine, acquired: str) -> None:
+def _write(
+    output: Path,
+    pixels: npt.NDArray[np.uint16],
+    bands: Sequence[str],
+    transform: Affine,
+    acquired: str,
+) -> None:
     with atomic_path(output) as part, rasterio.open(
-        part, "w", driver="GTiff", width=pixels.shape[2], height=pixels.shape[1], count=len(BANDS),
+        part, "w", driver="GTiff", width=pixels.shape[2], height=pixels.shape[1], count=len(bands),
         dtype="uint16", crs=SCENE_CRS, transform=transform, nodata=NODATA, tiled=True,
         blockxsize=BLOCK, blockysize=BLOCK, compress="deflate", predictor=2, zlevel=1,
         interleave="band", photometric="minisblack",
     ) as file:  # fmt: skip
-        file.write(pixels)
-        file.descriptions = BANDS
+        file.write(pixels[[BANDS.index(band) for band in bands]])
+        file.descriptions = tuple(bands)
         file.update_tags(ACQUIRED=acquired)
