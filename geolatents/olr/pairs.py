@@ -34,6 +34,9 @@ EVALUATION_PAIRS = 512
 
 EVALUATION_BATCH = 64
 
+MOST_FOLLOWED = 1000
+"""Most tiles whose pairs are compared with their likeness."""
+
 SMALLEST = 1e-7
 
 
@@ -102,6 +105,30 @@ def likeness(settings: Siamese, first: Any, second: Any) -> Any:
     common = tf.reduce_sum(first * second, axis=-1)
     either = tf.reduce_sum(first**2, axis=-1) + tf.reduce_sum(second**2, axis=-1) - common
     return common / tf.maximum(either, SMALLEST)
+
+
+def likeness_followed(
+    settings: Siamese, vectors: Floats, described: npt.NDArray[np.float32]
+) -> float:
+    """Correlation, over pairs of tiles, of the cosine of all their vectors with their likeness.
+
+    Args:
+        settings: ``within``.
+        vectors: ``(tile, label, k)``; of many tiles, the first :data:`MOST_FOLLOWED` count.
+        described: Descriptors of the same tiles (tile, column).
+
+    Returns:
+        Pearson's r; NaN where all tiles are equally alike.
+    """
+    flat = vectors[:MOST_FOLLOWED].reshape(min(len(vectors), MOST_FOLLOWED), -1)
+    unit = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), SMALLEST)
+    kept = described[:MOST_FOLLOWED]
+    alike = np.asarray(likeness(settings, kept[:, None], kept[None]))
+    pairs = np.triu_indices(len(flat), 1)
+    cosine, wanted = (unit @ unit.T)[pairs], alike[pairs]
+    if len(wanted) < 2 or not (np.ptp(cosine) and np.ptp(wanted)):
+        return float("nan")
+    return float(np.corrcoef(cosine, wanted)[0, 1])
 
 
 # ---- batches
@@ -179,7 +206,6 @@ def siamese_objective(
         prevalence: Share of training tiles with each label (label,), for the weights of pairs.
     """
     views = Views(settings, teacher)
-    learns_statistics = settings.trunk == "own"
     pairs = _all_pairs if settings.pairs == "all" else _half_pairs
     weigh = _pair_weights(prevalence, settings.max_weight)
 
@@ -194,7 +220,7 @@ def siamese_objective(
         if settings.pairs == "one":
             rows = tuple(unzip_halves(value) for value in rows)
         seen, shown, labels, described, number = rows
-        out = student(seen, training=learns_statistics)
+        out = student(seen, training=True)
         known = tf.stop_gradient(teacher(shown, training=False))
         total = pairs(settings, weigh, out[EMBEDDING], known, described, number)
         if settings.score_weight:

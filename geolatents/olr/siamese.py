@@ -42,6 +42,7 @@ from geolatents.olr.pairs import (
     EvaluationPairs,
     PairErrors,
     descriptors,
+    likeness_followed,
     pair_batches,
     siamese_objective,
 )
@@ -59,13 +60,10 @@ from geolatents.olr.siamese_network import (
     PrototypeScores,
     build_siamese,
     flat_outputs,
-    one_output,
     split_outputs,
 )
 from geolatents.settings.models import Classifier, Siamese
 from geolatents.stores import new_store, use_fast_codecs, write_array, write_strings
-
-MONITOR = "validation_r2"
 
 
 def train_siamese(
@@ -100,8 +98,8 @@ def train_siamese(
         order: Batch order.
         model: ``model.keras`` to write, in ``{name}/seed-{n}``: from raw tiles to
             ``{"embedding": (tile, label, k), "scores": (tile, label)}``.
-        history: CSV to write: epoch, loss, validation_mse, validation_r2, validation_macro_ap,
-            learning_rate, seconds.
+        history: CSV to write: epoch, loss, validation_mse, validation_r2, validation_likeness,
+            validation_macro_ap, learning_rate, seconds.
         predictions: Zarr store to write, with the scores of the labels. Its attribute ``pairs`` has mse,
             rank1_mse, constant_mse, zero_mse and r2 on pairs of the test part.
         embeddings: Zarr store to write: ids, ``embeddings (tile, label, k)`` float32, and ``prototypes
@@ -204,7 +202,7 @@ def fit_siamese(
         epochs=settings.epochs,
         steps_per_epoch=len(order.rows(0)),
         validate=_validation(settings, seed, student, teacher, tiles, described),
-        monitor=MONITOR,
+        monitor="validation_r2" if settings.within == "probability" else "validation_likeness",
         checkpoints=checkpoints,
         what="siamese",
     )
@@ -257,15 +255,17 @@ def _validation(
 ) -> Callable[[], Mapping[str, float]]:
     pairs = EvaluationPairs(settings, seed, teacher, tiles, described, "validation")
     rows = tiles.of("validation")
-    score = scorer(one_output(student, SCORES))
+    function = scorer(flat_outputs(student))
 
     def validate() -> Mapping[str, float]:
         errors = pairs.errors(student)
-        scores = predict_arrays(score, tiles.images, tiles.positions[rows], "")
+        flat = np.nan_to_num(predict_arrays(function, tiles.images, tiles.positions[rows], ""))
+        vectors, scores = split_outputs(flat, len(tiles.classes))
         return {
             "validation_mse": errors.mse,
-            MONITOR: errors.r2,
-            "validation_macro_ap": macro_ap(tiles.labels[rows], np.nan_to_num(scores)),
+            "validation_r2": errors.r2,
+            "validation_likeness": likeness_followed(settings, vectors, described[rows]),
+            "validation_macro_ap": macro_ap(tiles.labels[rows], scores),
         }
 
     return validate

@@ -114,10 +114,13 @@ def split_outputs(flat: Any, n_labels: int) -> tuple[Any, Any]:
 def _copied_trunk(
     settings: Siamese, shape: Sequence[int], teacher: keras.Model, bands: Any, precision: Any
 ) -> tuple[Any, Any]:
-    """The teacher up to what its output layer sees; it keeps its own arithmetic."""
+    """The teacher up to what its output layer sees; it keeps its own arithmetic and normalisation."""
     copy = keras.models.clone_model(teacher)
     copy.set_weights(teacher.get_weights())
     copy.trainable = True
+    for layer in copy.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False  # its statistics too: two views and occlusion would change them
     return copy.input, copy.get_layer("logits").input
 
 

@@ -22,6 +22,7 @@ from geolatents.olr.pairs import (
     descriptors,
     drawn_batches,
     likeness,
+    likeness_followed,
     pair_batches,
     pair_products,
     pair_targets,
@@ -85,6 +86,16 @@ def test_cover_is_asked_for_where_it_is_needed():
         descriptors(siamese(within="cover"), labels, None)
     cover = np.array([[0.5, np.nan]], "f4")
     np.testing.assert_array_equal(descriptors(siamese(within="cover"), labels, cover), [[0.5, 0]])
+
+
+def test_vectors_that_follow_the_likeness_are_told_from_those_that_do_not():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, (60, 5)).astype("f4")
+    follows = np.repeat(labels[:, None], 2, axis=1)
+    assert likeness_followed(siamese(), follows, labels) > 0.9
+    assert abs(likeness_followed(siamese(), random.permuted(follows, axis=0), labels)) < 0.2
+    assert np.isnan(likeness_followed(siamese(within="probability"), follows, labels))
+    assert np.isnan(likeness_followed(siamese(), follows[:1], labels[:1]))
 
 
 # ---- objective
