@@ -189,24 +189,21 @@ rule run_experiment:
         "../workflow_scripts/olr/run_experiment.py"
 
 
-rule apply_experiment:
-    """Apply a classifier to another dataset, whole, and compare with its co-occurrence."""
+rule apply_classifier:
+    """Score all tiles of another dataset, with labels or without, with a classifier."""
     input:
         models=classifier_models,
         labels=labels_of_experiment,
-        classifier=classifier_predictions,
         tiles=other_tile_manifests,
         covers=other_cover_manifests,
-        summary="<results>/{other}/tiles.json",
     output:
-        agreement="<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.json",
         predictions=directory(
             "<results>/{dataset}/experiments/{experiment}/on-{other}/predictions.zarr"
         ),
     log:
-        "<results>/{dataset}/logs/apply_experiment/{experiment}-on-{other}.log",
+        "<results>/{dataset}/logs/apply_classifier/{experiment}-on-{other}.log",
     benchmark:
-        "<results>/{dataset}/benchmarks/apply_experiment/{experiment}-on-{other}.tsv"
+        "<results>/{dataset}/benchmarks/apply_classifier/{experiment}-on-{other}.tsv"
     conda:
         TRAINING_ENVIRONMENT
     threads: 2
@@ -215,15 +212,81 @@ rule apply_experiment:
         runtime=30,
         gpu=TRAINING_GPUS,
     params:
-        config=section("experiments/{experiment}", leave_out=("apply_to", "map_scene")),
         seeds=seeds_of_experiment,
         flips=flips_of_experiment,
-        ledger=f"{PLAN.root}/{{other}}/test-ledger.jsonl",
-        code=code("olr.experiment"),
+        code=code("olr.apply"),
     message:
-        "Applying {wildcards.experiment} to {wildcards.other}"
+        "Applying the classifier of {wildcards.experiment} to {wildcards.other}"
     script:
-        "../workflow_scripts/olr/apply_experiment.py"
+        "../workflow_scripts/olr/apply_classifier.py"
+
+
+rule apply_siamese:
+    """Score and embed all tiles of another dataset with a Siamese network."""
+    input:
+        models=siamese_models,
+        trained=siamese_predictions,
+        labels=labels_of_experiment,
+        tiles=other_tile_manifests,
+        covers=other_cover_manifests,
+    output:
+        predictions=directory(
+            "<results>/{dataset}/experiments/{experiment}/on-{other}/siamese-predictions.zarr"
+        ),
+        embeddings=directory(
+            "<results>/{dataset}/experiments/{experiment}/on-{other}/embeddings.zarr"
+        ),
+    log:
+        "<results>/{dataset}/logs/apply_siamese/{experiment}-on-{other}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/apply_siamese/{experiment}-on-{other}.tsv"
+    wildcard_constraints:
+        experiment=pattern(PLAN.with_siamese()),
+    conda:
+        TRAINING_ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=grown(3000),
+        runtime=30,
+        gpu=TRAINING_GPUS,
+    params:
+        config=siamese_section,
+        seeds=seeds_of_experiment,
+        code=code("olr.apply"),
+    message:
+        "Applying the Siamese network of {wildcards.experiment} to {wildcards.other}"
+    script:
+        "../workflow_scripts/olr/apply_siamese.py"
+
+
+rule run_experiment_elsewhere:
+    """Compare the label matrices of applied models with the co-occurrence of another dataset."""
+    input:
+        applied=applied_predictions,
+        classifier=classifier_predictions,
+        siamese=siamese_predictions,
+        summary="<results>/{other}/tiles.json",
+    output:
+        "<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.json",
+    log:
+        "<results>/{dataset}/logs/run_experiment_elsewhere/{experiment}-on-{other}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/run_experiment_elsewhere/{experiment}-on-{other}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(2000),
+        runtime=30,
+    params:
+        config=section("experiments/{experiment}", leave_out=("apply_to", "map_scene")),
+        seeds=seeds_of_experiment,
+        ledger=f"{PLAN.root}/{{other}}/test-ledger.jsonl",
+        code=code("olr.elsewhere"),
+    message:
+        "Comparing label matrices of {wildcards.experiment} on {wildcards.other}"
+    script:
+        "../workflow_scripts/olr/run_experiment_elsewhere.py"
 
 
 rule draw_agreement:

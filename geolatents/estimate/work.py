@@ -18,7 +18,7 @@ from geolatents.settings.images import ImageFolder
 Wildcards = Mapping[str, str]
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
-COUNTED = frozenset({"table", "folders"})
+COUNTED = frozenset({"table", "plain", "folders"})
 """Layouts of image folders with one file per image."""
 
 SIAMESE_PASSES = 3
@@ -41,9 +41,11 @@ class Work:
             "scene": self._scene,
             "dataset": self._dataset,
             "tiles": self._thousand_tiles,
+            "other": lambda wildcards: _times(self.tiles(wildcards["other"]), 1e-3),
             "order": self._order,
             "training": self._training,
             "prediction": self._prediction,
+            "embedding": self._embedding,
             "mapping": self._mapping,
         }
 
@@ -86,6 +88,11 @@ class Work:
     def _prediction(self, wildcards: Wildcards) -> float | None:
         """Tera-multiplications of a classifier of all seeds on another dataset."""
         model = self.plan.experiment(_Names(wildcards)).classifier
+        return self._passes(wildcards["other"], model, len(self.plan.seeds(model)))
+
+    def _embedding(self, wildcards: Wildcards) -> float | None:
+        """Tera-multiplications of a Siamese network of all seeds on another dataset."""
+        model = str(self.plan.experiment(_Names(wildcards)).siamese)
         return self._passes(wildcards["other"], model, len(self.plan.seeds(model)))
 
     def _mapping(self, wildcards: Wildcards) -> float | None:

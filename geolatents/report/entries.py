@@ -49,7 +49,7 @@ def experiment_entries(config: Config) -> list[ExperimentEntry]:
                 classifier=experiment.classifier,
                 siamese=experiment.siamese,
                 seeds=model.seeds,
-                apply_to=experiment.apply_to,
+                apply_to=experiment.others,
                 map_scene=experiment.map_scene,
             )
         )
