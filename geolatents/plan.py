@@ -208,6 +208,9 @@ class Plan:
     def _olr_targets(self) -> Iterator[str]:
         for model in self.config.models:
             yield from (f"{folder}/metrics.json" for folder in self._model_folders(model))
+        for model in self.config.decoders:
+            for folder in self._model_folders(model):
+                yield from (f"{folder}/decoder/{name}" for name in ("scores.json", "decoder.png"))
         for name, experiment in self.config.experiments.items():
             folder = self.experiment_folder(name)
             yield from _with_figure(f"{folder}/agreement.json")

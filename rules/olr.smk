@@ -110,6 +110,78 @@ rule train_siamese:
         "../workflow_scripts/olr/train_siamese.py"
 
 
+rule train_decoder:
+    """Train a network that redraws tiles from a Siamese network's embeddings, and measure it beside its baselines."""
+    input:
+        tiles=tile_manifests,
+        labels=labels_of_model,
+        split=split_of_model,
+        order=order_of_model,
+        embeddings="<results>/{dataset}/models/{model}/seed-{seed}/embeddings.zarr",
+        predictions="<results>/{dataset}/models/{model}/seed-{seed}/predictions.zarr",
+        summary="<results>/{dataset}/tiles.json",
+    output:
+        model="<results>/{dataset}/models/{model}/seed-{seed}/decoder/model.keras",
+        scores_model="<results>/{dataset}/models/{model}/seed-{seed}/decoder/scores-model.keras",
+        history="<results>/{dataset}/models/{model}/seed-{seed}/decoder/history.csv",
+        scores="<results>/{dataset}/models/{model}/seed-{seed}/decoder/scores.json",
+        redrawn=directory(
+            "<results>/{dataset}/models/{model}/seed-{seed}/decoder/redrawn.zarr"
+        ),
+    log:
+        "<results>/{dataset}/logs/train_decoder/{model}-seed-{seed}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/train_decoder/{model}-seed-{seed}.tsv"
+    wildcard_constraints:
+        model=pattern(PLAN.config.decoders),
+    conda:
+        TRAINING_ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=grown(4000),
+        runtime=240,
+        gpu=TRAINING_GPUS,
+    params:
+        config=section("decoders/{model}"),
+        code=code("olr.decoder"),
+        checkpoints=unwatched(saved_states),
+    message:
+        "Training the decoder of {wildcards.model} with seed {wildcards.seed}"
+    script:
+        "../workflow_scripts/olr/train_decoder.py"
+
+
+rule draw_decoder:
+    """Draw test tiles beside what is redrawn of them."""
+    input:
+        "<results>/{dataset}/models/{model}/seed-{seed}/decoder/redrawn.zarr",
+    output:
+        report(
+            "<results>/{dataset}/models/{model}/seed-{seed}/decoder/decoder.png",
+            caption="../docs/captions/decoder.rst",
+            category="3. Models",
+            subcategory="{dataset}",
+            labels={"model": "{model}", "seed": "{seed}", "shows": "redrawn tiles"},
+        ),
+    log:
+        "<results>/{dataset}/logs/draw_decoder/{model}-seed-{seed}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/draw_decoder/{model}-seed-{seed}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=10,
+    params:
+        figures=section("figures"),
+        code=code("olr.decoder_figure"),
+    message:
+        "Drawing tiles that {wildcards.model} redraws with seed {wildcards.seed}"
+    script:
+        "../workflow_scripts/olr/draw_decoder.py"
+
+
 rule evaluate_model:
     """Measure a trained model beside its trivial baselines."""
     input:

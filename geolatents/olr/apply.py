@@ -153,7 +153,7 @@ def apply_siamese(
             LOG.warning("%s, seed %d is not applied: %s", name, seed, reasons[seed])
             continue
         model = load_fitting(file, tiles)
-        _check_width(model.output_shape[SCORES][-1], tiles, file)
+        _check_width(model.output[SCORES].shape[-1], tiles, file)
         if found:
             found[seed] = predict_scores(one_output(model, SCORES), tiles.images, positions, flips)
         else:

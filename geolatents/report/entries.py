@@ -25,6 +25,7 @@ class ExperimentEntry(Section):
     seeds: list[int] = Field(description="Seeds of the models.")
     apply_to: list[Name] = Field([], description="Other datasets.")
     map_scene: Name | None = Field(None, description="Mapped scene.")
+    decoder: bool = Field(False, description="Whether the Siamese network has a decoder.")
 
     def folder(self, root: Path) -> Path:
         """Folder of the experiment."""
@@ -51,6 +52,7 @@ def experiment_entries(config: Config) -> list[ExperimentEntry]:
                 seeds=model.seeds,
                 apply_to=experiment.others,
                 map_scene=experiment.map_scene,
+                decoder=experiment.siamese in config.decoders,
             )
         )
     return entries

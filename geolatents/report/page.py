@@ -47,6 +47,16 @@ AGREEMENT_ROWS = (
 )
 """Keys of ``agreement.json`` in the order of the page, with what they are."""
 
+DECODER_ROWS = (
+    ("embeddings", "a decoder from the embeddings", "result"),
+    ("scores", "the same from the scores alone", "baseline"),
+    ("label_set_mean", "mean training image of the tile's own set of labels", "baseline"),
+    ("pca", "principal components, as many as the embeddings have numbers", "ceiling"),
+    ("pca_effective", "principal components, as many as their effective dimensions", "ceiling"),
+    ("mean", "mean training image", "baseline"),
+)
+"""Keys of a decoder's ``scores.json`` in the order of the page, with what they are."""
+
 QUALITY_COLUMNS = (
     ("macro_ap", "macro AP"),
     ("micro_ap", "micro AP"),
@@ -123,6 +133,7 @@ def experiment_section(entry: ExperimentEntry, root: Path) -> dict[str, Any]:
         "training": _training_table(metrics),
         "labels": _label_rows(folder / "per-label.csv"),
         "map": embedded_map(folder / "map.tif"),
+        "decoder": _decoder(entry, root),
         "applied": [_applied(folder, other) for other in entry.apply_to],
     }
 
@@ -350,6 +361,34 @@ def _score_rows(first: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
         {"code": code, "values": [entry["mean_scores"][code] for entry in first.values()]}
         for code in codes
     ]
+
+
+def _decoder(entry: ExperimentEntry, root: Path) -> dict[str, Any] | None:
+    """Redrawn tiles of the first seed, and the shares of variance of all seeds."""
+    if not entry.decoder:
+        return None
+    folders = {
+        seed: entry.model_folder(root, str(entry.siamese), seed) / "decoder" for seed in entry.seeds
+    }
+    found = {seed: read_json(folder / "scores.json") for seed, folder in folders.items()}
+    scores = {seed: one for seed, one in found.items() if refusal(one) is None}
+    if not scores:
+        return None
+    first = next(iter(scores.values()))
+    return {
+        "figure": embedded(folders[next(iter(scores))] / "decoder.png"),
+        "seeds": list(scores),
+        "code": first["code"],
+        "rows": [
+            {
+                "name": name,
+                "kind": kind,
+                "values": [one["explained"].get(key) for one in scores.values()],
+            }
+            for key, name, kind in DECODER_ROWS
+        ],
+        "gains": [one["gain"] for one in scores.values()],
+    }
 
 
 def _provenance_rows(entry: ExperimentEntry, root: Path) -> list[dict[str, Any]]:

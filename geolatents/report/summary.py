@@ -145,7 +145,7 @@ def _elsewhere(other: str, content: Mapping[str, Any], seed: str) -> dict[str, A
     """Columns of another dataset, nothing where it has no labels; the Siamese network's begin with its name."""
     if content.get("status") == UNLABELLED:
         return {}
-    row = {}
+    row: dict[str, Any] = {}
     for scorer, prefix in (("classifier", ""), ("siamese", "siamese_")):
         found = measured(content.get(scorer, {})).get(seed)
         if found is not None:

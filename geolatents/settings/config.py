@@ -17,7 +17,7 @@ from geolatents.settings.base import Name, Section
 from geolatents.settings.dataset import Dataset
 from geolatents.settings.experiments import AppliedFolder, Experiment
 from geolatents.settings.figures import Figures
-from geolatents.settings.models import Classifier, Model, Siamese
+from geolatents.settings.models import Classifier, Decoder, Model, Siamese
 from geolatents.settings.photos import PhotoSet
 from geolatents.settings.services import SECRET
 
@@ -57,6 +57,10 @@ class Config(Section):
     models: dict[Name, Model] = Field(
         {}, description="Models by name; the name ends in the model's kind."
     )
+    decoders: dict[Name, Decoder] = Field(
+        {},
+        description="Decoders by the name of the Siamese network whose embeddings they redraw tiles from.",
+    )
     experiments: dict[Name, Experiment] = Field({}, description="Experiments by name.")
     archive: ArchiveSettings = Field(
         ArchiveSettings(), description="What `snakemake archive` packs."
@@ -84,6 +88,9 @@ class Config(Section):
                 teacher = _named(self.models, model.teacher, f"models.{name}.teacher")
                 if not isinstance(teacher, Classifier):
                     raise ValueError(f"models.{name}.teacher must be a classifier")
+        for name in self.decoders:
+            if not isinstance(_named(self.models, name, f"decoders.{name}"), Siamese):
+                raise ValueError(f"decoders.{name} must be named after a Siamese network")
         for name, experiment in self.experiments.items():
             self._check_experiment(name, experiment)
         return self

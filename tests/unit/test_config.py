@@ -207,8 +207,12 @@ def test_new_images_become_a_dataset_read_like_the_models_own() -> None:
 
 def test_new_images_of_other_layouts() -> None:
     folders = validate_config(
-        of_images({"images": "new"}, {"images": "flat", "layout": "plain"}, archive="eurosat_rgb",
-                  table=None)  # fmt: skip
+        of_images(
+            {"images": "new"},
+            {"images": "flat", "layout": "plain"},
+            archive="eurosat_rgb",
+            table=None,
+        )
     ).datasets
     assert (folders["new"].imagery.layout, folders["new"].has_cover) == ("folders", True)  # type: ignore[union-attr]
     assert not folders["flat"].has_cover
@@ -237,7 +241,7 @@ def test_new_images_that_cannot_be_a_dataset(folder: dict[str, str], message: st
 
 def test_two_folders_of_one_name_and_a_stated_name() -> None:
     one, other = {"images": "a/new", "table": "a.txt"}, {"images": "b/new", "table": "b.txt"}
-    with pytest.raises(ConfigError, match="apply_to.1: there is a dataset 'new' already"):
+    with pytest.raises(ConfigError, match=r"apply_to\.1: there is a dataset 'new' already"):
         validate_config(of_images(one, other))
     config = validate_config(of_images(one, other | {"name": "newer"}))
     assert config.experiments["first"].others == ["new", "newer"]
@@ -249,13 +253,15 @@ def test_new_images_are_not_for_models_of_scenes() -> None:
     with pytest.raises(ConfigError, match="was trained on scenes"):
         validate_config(values)
     values["models"]["demo-classifier"]["dataset"] = "dem"
-    with pytest.raises(ConfigError, match="dataset of the classifier 'demo-classifier' is not known"):
+    with pytest.raises(
+        ConfigError, match="dataset of the classifier 'demo-classifier' is not known"
+    ):
         validate_config(values)
 
 
 def test_a_forgotten_table_is_said() -> None:
     values = of_images(table=None)
-    with pytest.raises(ConfigError, match="need a label table, `imagery.table`; .*`labels: {}`"):
+    with pytest.raises(ConfigError, match=r"need a label table, `imagery\.table`; .*`labels: {}`"):
         validate_config(values)
 
 

@@ -1,4 +1,4 @@
-"""Models of an image folder are applied to new images, with labels and without."""
+"""Models of an image folder are applied to new images, with labels and without, and redraw their own."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ def configuration() -> dict[str, object]:
                 "weak_teacher": "use", "precision": "float32",
             },
         },
+        "decoders": {"own-siamese": {"epochs": 1, "widths": [4, 4], "precision": "float32"}},
         "experiments": {
             "own": {
                 "classifier": "own-classifier",
@@ -72,7 +73,7 @@ def configuration() -> dict[str, object]:
     }  # fmt: skip
 
 
-def test_new_images_with_and_without_labels(tmp_path: Path) -> None:
+def test_new_images_with_and_without_labels_and_a_decoder(tmp_path: Path) -> None:
     space = Workspace(tmp_path)
     for name, count, side in (("own", 60, 16), ("later", 40, 20), ("bare", 9, 33)):
         rows = draw_images(space.data / name, count, side, seed=count)
@@ -100,9 +101,12 @@ def test_new_images_with_and_without_labels(tmp_path: Path) -> None:
         assert read_strings(scores, "ids").tolist() == [f"{name}{i:02d}" for i in range(count)]
         assert ("targets" in scores) == (name == "later")
         assert (folder / f"on-{name}/agreement.png").is_file()
+    redrawn = read_json(space.results / "own/models/own-siamese/seed-0/decoder/scores.json")
+    assert set(redrawn["per_label"]) == set(LABELS)
     page = (space.results / "report/index.html").read_text()
     assert "Applied to bare" in page
     assert "These tiles have no labels" in page
     assert "Siamese on later" in page
+    assert "Tiles redrawn from their label embeddings" in page
     assert "siamese_on_later_mantel_r" in (space.results / "summary.csv").read_text()
     assert space.run("--dry-run").jobs == {}
