@@ -123,6 +123,10 @@ class Plan:
         """Models of a kind."""
         return [name for name, model in self.config.models.items() if model.kind == kind]
 
+    def with_siamese(self) -> list[str]:
+        """Experiments with a Siamese network."""
+        return [name for name, one in self.config.experiments.items() if one.siamese]
+
     def covered(self, dataset: str) -> list[str]:
         """Scenes of a dataset that have cover: all, or none without land cover."""
         return self.scenes(dataset) if self.config.datasets[dataset].has_cover else []
@@ -216,10 +220,13 @@ class Plan:
         for model in self.models("siamese"):
             for folder in self._model_folders(model):
                 yield from _with_figure(f"{folder}/embedding.json")
+        for model in self.config.decoders:
+            for folder in self._model_folders(model):
+                yield from (f"{folder}/decoder/{name}" for name in ("scores.json", "decoder.png"))
         for name, experiment in self.config.experiments.items():
             folder = self.experiment_folder(name)
             yield from _with_figure(f"{folder}/agreement.json")
-            for other in experiment.apply_to:
+            for other in experiment.others:
                 yield from _with_figure(f"{folder}/on-{other}/agreement.json")
             if experiment.map_scene:
                 yield f"{folder}/map.tif"
@@ -248,7 +255,7 @@ class Plan:
         for experiment, settings in self.config.experiments.items():
             folder = f"{self.root}/{self.experiment_folder(experiment)}"
             found.append(f"{folder}/{name}")
-            found += [f"{folder}/on-{other}/{name}" for other in settings.apply_to]
+            found += [f"{folder}/on-{other}/{name}" for other in settings.others]
         return found
 
     def metrics(self) -> list[str]:

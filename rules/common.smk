@@ -336,6 +336,24 @@ def classifier_models(wildcards):
     return _of_seeds(wildcards, PLAN.experiment(wildcards).classifier, "model.keras")
 
 
+def siamese_models(wildcards):
+    """Input: an experiment's Siamese network, one per seed."""
+    return _of_seeds(wildcards, PLAN.experiment(wildcards).siamese, "model.keras")
+
+
+def siamese_section(wildcards):
+    """Param: the configuration of an experiment's Siamese network."""
+    return PLAN.section(f"models/{PLAN.experiment(wildcards).siamese}")
+
+
+def applied_predictions(wildcards):
+    """Input: predictions of another dataset by an experiment's classifier, and by its Siamese network, if any."""
+    folder = f"<results>/{wildcards.dataset}/experiments/{wildcards.experiment}/on-{wildcards.other}"
+    names = ["predictions.zarr"]
+    names += ["siamese-predictions.zarr"] * bool(PLAN.experiment(wildcards).siamese)
+    return [f"{folder}/{name}" for name in names]
+
+
 def _of_seeds(wildcards, model, file):
     folder = f"<results>/{wildcards.dataset}/models/{model}"
     return [f"{folder}/seed-{seed}/{file}" for seed in PLAN.seeds(model)]

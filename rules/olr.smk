@@ -110,6 +110,78 @@ rule train_siamese:
         "../workflow_scripts/olr/train_siamese.py"
 
 
+rule train_decoder:
+    """Train a network that redraws tiles from a Siamese network's embeddings, and measure it beside its baselines."""
+    input:
+        tiles=tile_manifests,
+        labels=labels_of_model,
+        split=split_of_model,
+        order=order_of_model,
+        embeddings="<results>/{dataset}/models/{model}/seed-{seed}/embeddings.zarr",
+        predictions="<results>/{dataset}/models/{model}/seed-{seed}/predictions.zarr",
+        summary="<results>/{dataset}/tiles.json",
+    output:
+        model="<results>/{dataset}/models/{model}/seed-{seed}/decoder/model.keras",
+        scores_model="<results>/{dataset}/models/{model}/seed-{seed}/decoder/scores-model.keras",
+        history="<results>/{dataset}/models/{model}/seed-{seed}/decoder/history.csv",
+        scores="<results>/{dataset}/models/{model}/seed-{seed}/decoder/scores.json",
+        redrawn=directory(
+            "<results>/{dataset}/models/{model}/seed-{seed}/decoder/redrawn.zarr"
+        ),
+    log:
+        "<results>/{dataset}/logs/train_decoder/{model}-seed-{seed}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/train_decoder/{model}-seed-{seed}.tsv"
+    wildcard_constraints:
+        model=pattern(PLAN.config.decoders),
+    conda:
+        TRAINING_ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=grown(4000),
+        runtime=240,
+        gpu=TRAINING_GPUS,
+    params:
+        config=section("decoders/{model}"),
+        code=code("olr.decoder"),
+        checkpoints=unwatched(saved_states),
+    message:
+        "Training the decoder of {wildcards.model} with seed {wildcards.seed}"
+    script:
+        "../workflow_scripts/olr/train_decoder.py"
+
+
+rule draw_decoder:
+    """Draw test tiles beside what is redrawn of them."""
+    input:
+        "<results>/{dataset}/models/{model}/seed-{seed}/decoder/redrawn.zarr",
+    output:
+        report(
+            "<results>/{dataset}/models/{model}/seed-{seed}/decoder/decoder.png",
+            caption="../docs/captions/decoder.rst",
+            category="3. Models",
+            subcategory="{dataset}",
+            labels={"model": "{model}", "seed": "{seed}", "shows": "redrawn tiles"},
+        ),
+    log:
+        "<results>/{dataset}/logs/draw_decoder/{model}-seed-{seed}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/draw_decoder/{model}-seed-{seed}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(1000),
+        runtime=10,
+    params:
+        figures=section("figures"),
+        code=code("olr.decoder_figure"),
+    message:
+        "Drawing tiles that {wildcards.model} redraws with seed {wildcards.seed}"
+    script:
+        "../workflow_scripts/olr/draw_decoder.py"
+
+
 rule evaluate_model:
     """Measure a trained model beside its trivial baselines."""
     input:
@@ -254,24 +326,21 @@ rule run_experiment:
         "../workflow_scripts/olr/run_experiment.py"
 
 
-rule apply_experiment:
-    """Apply a classifier to another dataset, whole, and compare with its co-occurrence."""
+rule apply_classifier:
+    """Score all tiles of another dataset, with labels or without, with a classifier."""
     input:
         models=classifier_models,
         labels=labels_of_experiment,
-        classifier=classifier_predictions,
         tiles=other_tile_manifests,
         covers=other_cover_manifests,
-        summary="<results>/{other}/tiles.json",
     output:
-        agreement="<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.json",
         predictions=directory(
             "<results>/{dataset}/experiments/{experiment}/on-{other}/predictions.zarr"
         ),
     log:
-        "<results>/{dataset}/logs/apply_experiment/{experiment}-on-{other}.log",
+        "<results>/{dataset}/logs/apply_classifier/{experiment}-on-{other}.log",
     benchmark:
-        "<results>/{dataset}/benchmarks/apply_experiment/{experiment}-on-{other}.tsv"
+        "<results>/{dataset}/benchmarks/apply_classifier/{experiment}-on-{other}.tsv"
     conda:
         TRAINING_ENVIRONMENT
     threads: 2
@@ -280,15 +349,81 @@ rule apply_experiment:
         runtime=30,
         gpu=TRAINING_GPUS,
     params:
-        config=section("experiments/{experiment}", leave_out=("apply_to", "map_scene")),
         seeds=seeds_of_experiment,
         flips=flips_of_experiment,
-        ledger=f"{PLAN.root}/{{other}}/test-ledger.jsonl",
-        code=code("olr.experiment"),
+        code=code("olr.apply"),
     message:
-        "Applying {wildcards.experiment} to {wildcards.other}"
+        "Applying the classifier of {wildcards.experiment} to {wildcards.other}"
     script:
-        "../workflow_scripts/olr/apply_experiment.py"
+        "../workflow_scripts/olr/apply_classifier.py"
+
+
+rule apply_siamese:
+    """Score and embed all tiles of another dataset with a Siamese network."""
+    input:
+        models=siamese_models,
+        trained=siamese_predictions,
+        labels=labels_of_experiment,
+        tiles=other_tile_manifests,
+        covers=other_cover_manifests,
+    output:
+        predictions=directory(
+            "<results>/{dataset}/experiments/{experiment}/on-{other}/siamese-predictions.zarr"
+        ),
+        embeddings=directory(
+            "<results>/{dataset}/experiments/{experiment}/on-{other}/embeddings.zarr"
+        ),
+    log:
+        "<results>/{dataset}/logs/apply_siamese/{experiment}-on-{other}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/apply_siamese/{experiment}-on-{other}.tsv"
+    wildcard_constraints:
+        experiment=pattern(PLAN.with_siamese()),
+    conda:
+        TRAINING_ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=grown(3000),
+        runtime=30,
+        gpu=TRAINING_GPUS,
+    params:
+        config=siamese_section,
+        seeds=seeds_of_experiment,
+        code=code("olr.apply"),
+    message:
+        "Applying the Siamese network of {wildcards.experiment} to {wildcards.other}"
+    script:
+        "../workflow_scripts/olr/apply_siamese.py"
+
+
+rule run_experiment_elsewhere:
+    """Compare the label matrices of applied models with the co-occurrence of another dataset."""
+    input:
+        applied=applied_predictions,
+        classifier=classifier_predictions,
+        siamese=siamese_predictions,
+        summary="<results>/{other}/tiles.json",
+    output:
+        "<results>/{dataset}/experiments/{experiment}/on-{other}/agreement.json",
+    log:
+        "<results>/{dataset}/logs/run_experiment_elsewhere/{experiment}-on-{other}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/run_experiment_elsewhere/{experiment}-on-{other}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=grown(2000),
+        runtime=30,
+    params:
+        config=section("experiments/{experiment}", leave_out=("apply_to", "map_scene")),
+        seeds=seeds_of_experiment,
+        ledger=f"{PLAN.root}/{{other}}/test-ledger.jsonl",
+        code=code("olr.elsewhere"),
+    message:
+        "Comparing label matrices of {wildcards.experiment} on {wildcards.other}"
+    script:
+        "../workflow_scripts/olr/run_experiment_elsewhere.py"
 
 
 rule draw_agreement:

@@ -34,14 +34,15 @@ UNITS = {
     "check_landcover": "job", "read_landcover": "job", "cut_tiles": "scene", "check_images": "tiles", "pack_images": "dataset",
     "index_tiles": "tiles", "measure_cover": "scene", "check_labels": "tiles", "make_label_set": "tiles",
     "measure_cooccurrence": "tiles", "check_split": "job", "make_split": "tiles", "make_order": "order", "count_labels": "order",
-    "check_training": "dataset", "train_classifier": "training", "train_siamese": "training", "evaluate_model": "dataset",
+    "check_training": "dataset", "train_classifier": "training", "train_siamese": "training", "train_decoder": "drawing", "evaluate_model": "dataset",
     "evaluate_embedding": "tiles", "prove": "job",
-    "run_experiment": "tiles", "apply_experiment": "prediction", "map_scene": "mapping", "summarise": "job", "compare_study": "job",
+    "run_experiment": "tiles", "apply_classifier": "prediction", "apply_siamese": "embedding",
+    "run_experiment_elsewhere": "other", "map_scene": "mapping", "summarise": "job", "compare_study": "job",
     "draw_study": "job", "write_report": "job",
 }  # fmt: skip
 """Unit of work of each rule, see geolatents/estimate/work.py; rules of downloads have none: a service decides."""
 
-COMPUTING = frozenset({"training", "prediction", "mapping"})
+COMPUTING = frozenset({"training", "drawing", "prediction", "embedding", "mapping"})
 """Units of computing; what such a job leaves behind does not grow with it."""
 
 START = 12.0

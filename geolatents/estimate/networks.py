@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geolatents.learning.precision import processor_has_bfloat16
-from geolatents.settings.models import Classifier, Model, Network
+from geolatents.settings.models import Classifier, Decoder, Model, Network
 
 KERNEL = 9
 """Weights of a 3 x 3 convolution per pair of channels."""
@@ -29,6 +29,22 @@ def multiplications(model: Model, pixels: float, bands: int) -> float:
     if model.network.name == "olr_cnn":
         return slower * _pairs(OLR_CNN, pixels, bands)
     return slower * _residual(model.network, pixels, bands)
+
+
+def drawing_multiplications(settings: Decoder, pixels: float, bands: int) -> float:
+    """Multiplications of a decoder's drawing of one tile.
+
+    Args:
+        settings: The decoder.
+        pixels: Pixels of a tile.
+        bands: Bands of a tile.
+    """
+    area, total = pixels, pixels * KERNEL * settings.widths[-1] * bands
+    before = [settings.widths[0], *settings.widths[:-1]]
+    for channels, filters in zip(before[::-1], settings.widths[::-1], strict=True):
+        total += area * KERNEL * channels * filters
+        area /= 4
+    return _slower(settings.precision) * total
 
 
 def _slower(precision: str) -> float:

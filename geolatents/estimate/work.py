@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from geolatents.acquire.synthetic.names import BANDS
-from geolatents.estimate.networks import multiplications
+from geolatents.estimate.networks import drawing_multiplications, multiplications
 from geolatents.estimate.sizes import Size, announced_size, pixels, raster_size, tiles_in
 from geolatents.files import read_json
 from geolatents.paths import data_root
@@ -18,7 +18,7 @@ from geolatents.settings.images import ImageFolder
 Wildcards = Mapping[str, str]
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
-COUNTED = frozenset({"table", "folders"})
+COUNTED = frozenset({"table", "plain", "folders"})
 """Layouts of image folders with one file per image."""
 
 SIAMESE_PASSES = 3
@@ -41,9 +41,12 @@ class Work:
             "scene": self._scene,
             "dataset": self._dataset,
             "tiles": self._thousand_tiles,
+            "other": lambda wildcards: _times(self.tiles(wildcards["other"]), 1e-3),
             "order": self._order,
             "training": self._training,
+            "drawing": self._drawing,
             "prediction": self._prediction,
+            "embedding": self._embedding,
             "mapping": self._mapping,
         }
 
@@ -83,9 +86,22 @@ class Work:
         passes = model.epochs * (SIAMESE_PASSES if model.kind == "siamese" else 1)
         return self._passes(wildcards["dataset"], wildcards["model"], passes)
 
+    def _drawing(self, wildcards: Wildcards) -> float | None:
+        """Tera-multiplications of the two decoders of a Siamese network."""
+        tiles, image = self.tiles(wildcards["dataset"]), self._image(wildcards["dataset"])
+        if tiles is None or image is None:
+            return None
+        settings = self.plan.config.decoders[wildcards["model"]]
+        return 2 * settings.epochs * tiles * drawing_multiplications(settings, *image) / 1e12
+
     def _prediction(self, wildcards: Wildcards) -> float | None:
         """Tera-multiplications of a classifier of all seeds on another dataset."""
         model = self.plan.experiment(_Names(wildcards)).classifier
+        return self._passes(wildcards["other"], model, len(self.plan.seeds(model)))
+
+    def _embedding(self, wildcards: Wildcards) -> float | None:
+        """Tera-multiplications of a Siamese network of all seeds on another dataset."""
+        model = str(self.plan.experiment(_Names(wildcards)).siamese)
         return self._passes(wildcards["other"], model, len(self.plan.seeds(model)))
 
     def _mapping(self, wildcards: Wildcards) -> float | None:
@@ -134,19 +150,26 @@ class Work:
 
     def _passes(self, dataset: str, model: str, passes: float) -> float | None:
         """Tera-multiplications of a model's forward passes over all tiles of a dataset."""
-        tiles, own = self.tiles(dataset), self.plan.config.classifier(model).dataset
-        size = self.size(own, self.plan.scenes(own)[0]) if self.plan.scenes(own) else None
-        if tiles is None or size is None:
+        tiles, image = self.tiles(dataset), self._image(self.plan.config.classifier(model).dataset)
+        if tiles is None or image is None:
             return None
-        settings = self.plan.config.datasets[own]
+        return tiles * passes * multiplications(self.plan.config.models[model], *image) / 1e12
+
+    def _image(self, dataset: str) -> tuple[float, int] | None:
+        """Pixels and bands of a tile of a dataset."""
+        size = (
+            self.size(dataset, self.plan.scenes(dataset)[0]) if self.plan.scenes(dataset) else None
+        )
+        if size is None:
+            return None
+        settings = self.plan.config.datasets[dataset]
         packed = isinstance(settings.imagery, ImageFolder)
         side = (
             (size.width, size.width)
             if packed
             else pixels(settings.tiles.size, settings.tiles, size)
         )
-        each = multiplications(self.plan.config.models[model], side[0] * side[1], size.bands)
-        return tiles * passes * each / 1e12
+        return side[0] * side[1], size.bands
 
 
 class _Names:

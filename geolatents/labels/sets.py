@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from geolatents.errors import LabelError
 from geolatents.files import read_rows, write_json
+from geolatents.logs import LOG
+from geolatents.nomenclature import corine
 from geolatents.settings.labels import CombinedLabels, LabelSet, PrunedLabels
 from geolatents.stores import (
     content_manifest,
@@ -191,21 +193,40 @@ def labels_like(
         Ids (tile,) and presence (tile, class) uint8; a class unknown to the other dataset is all 0.
 
     Raises:
-        LabelError: The other dataset knows none of the classes.
+        LabelError: The other dataset knows none of the classes, or has others of its own in their
+            place; a class of CORINE that does not occur there is no such case.
     """
     group = open_store(labels_store)
     classes: list[LabelClass] = list(group.attrs["classes"])  # type: ignore[arg-type]
     data = read_covers(covers)
-    known = set(data.codes)
-    if not any(known.intersection(item["members"]) for item in classes):
+    _require_same_names(classes, data.codes, covers[0])
+    return data.ids, member_presence(data, classes, float(group.attrs["min_cover"]))  # type: ignore[arg-type]
+
+
+def _require_same_names(classes: Sequence[LabelClass], codes: Sequence[str], cover: Path) -> None:
+    """See that columns of a label set are known elsewhere; names of one's own are easily misspelt."""
+    missing = [item["code"] for item in classes if not set(codes).intersection(item["members"])]
+    members = {code for item in classes for code in item["members"]}
+    strange = [code for code in codes if code not in members]
+    if len(missing) == len(classes):
         raise LabelError(
             "the other dataset knows none of the label set's classes",
-            where=covers[0],
+            where=cover,
             expected=", ".join(item["code"] for item in classes),
-            found=", ".join(data.codes),
+            found=", ".join(codes),
             fix="apply the model to a dataset with the same nomenclature",
         )
-    return data.ids, member_presence(data, classes, float(group.attrs["min_cover"]))  # type: ignore[arg-type]
+    official = open_store(cover).attrs.get("nomenclature") == corine().name
+    if missing and strange and not official:
+        raise LabelError(
+            "the other dataset has other labels than the model",
+            where=cover,
+            expected=f"{', '.join(missing)} too",
+            found=f"{', '.join(strange)} instead",
+            fix="give the same labels the same names, or remove those that the model does not know",
+        )
+    if missing:
+        LOG.warning("%s: no tile has %s: not known there", cover, ", ".join(missing))
 
 
 def presence(cover: npt.NDArray[np.floating], min_cover: float) -> npt.NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from matplotlib.textpath import TextPath
 from geolatents.files import atomic_path, read_json
 from geolatents.labels.figures import class_text, colour_strip, display_order, shorten, text_on
 from geolatents.labels.sets import LabelClass
-from geolatents.olr.refusals import measured
+from geolatents.olr.refusals import UNLABELLED, measured
 from geolatents.settings.figures import Figures
 
 Floats = npt.NDArray[np.float64]
@@ -144,7 +144,8 @@ def draw_agreement(
 
     Two by two panels: the true labels, the scorers (with one scorer also the baseline that it has
     to beat, phi of the training labels), and their entries against those of the true labels. The
-    colours are those of the true labels' range, so that weak relations can be seen.
+    colours are those of the true labels' range, so that weak relations can be seen. Where nobody
+    knows the labels, phi of the training labels takes the place of that of the true ones.
 
     Args:
         agreement: Content of ``agreement.json``; the first seed of each scorer is drawn.
@@ -154,8 +155,11 @@ def draw_agreement(
         settings: Colours, order and resolution; the order is that of the true labels' phi.
     """
     settings = settings or Figures()
+    known = agreement.get("status") != UNLABELLED
     entries = {scorer: measured(agreement.get(scorer, {})) for scorer in SCORERS}
     first = {scorer: next(iter(found.values())) for scorer, found in entries.items() if found}
+    if not known:
+        first = {scorer: {**one, "phi": one["train_phi"]} for scorer, one in first.items()}
     reference = next(iter(first.values()))
     labels = _label_classes(reference["labels"], classes)
     if len(labels) < 2:
@@ -164,7 +168,8 @@ def draw_agreement(
     rows = display_order(reference["phi"], settings)
     labels = [labels[row] for row in rows]
     matrices = {
-        name: matrix[np.ix_(rows, rows)] for name, matrix in _matrices(first, reference).items()
+        name: matrix[np.ix_(rows, rows)]
+        for name, matrix in _matrices(first, reference, known).items()
     }
     scale = _scale(reference["phi"], settings.limit)
     colours = matplotlib.colormaps[settings.colours].with_extremes(bad=GREY)
@@ -175,19 +180,21 @@ def draw_agreement(
         _draw_matrix(axes, matrix, labels, colours, scale, layout, names=position % 2 == 0)
         axes.set_title(name, fontsize=10)
     _draw_bar(figure, layout, colours, scale, matrices)
-    _draw_scatter(figure.add_axes(layout.place(len(matrices))), first, reference, layout.side)
+    axes = figure.add_axes(layout.place(len(matrices)))
+    _draw_scatter(axes, first, reference, layout.side, known)
     figure.text(0.5, 1 - 0.1 / layout.height, title, ha="center", va="top", fontsize=12)
     _save(figure, output, settings.dpi)
 
 
 def _matrices(
-    first: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any]
+    first: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any], known: bool
 ) -> dict[str, Floats]:
     """Matrices in reading order, their diagonal, 1 by definition, left blank."""
-    found = {"true labels: phi": np.array(reference["phi"], dtype=np.float64)}
+    of = "true" if known else "training"
+    found = {f"{of} labels: phi": np.array(reference["phi"], dtype=np.float64)}
     for scorer, entry in first.items():
         found[f"{SCATTER[scorer][0]}: correlation of scores"] = _aligned(entry, reference)
-    if len(first) == 1 and reference["train_phi_r"] is not None:
+    if known and len(first) == 1 and reference["train_phi_r"] is not None:
         found["baseline: phi of the training labels"] = np.array(
             reference["train_phi"], dtype=np.float64
         )
@@ -260,13 +267,18 @@ def _draw_scatter(
     first: Mapping[str, Mapping[str, Any]],
     reference: Mapping[str, Any],
     side: float,
+    known: bool,
 ) -> None:
     """Entries above the diagonal against phi; on the dashed line they are equal."""
     upper = np.triu_indices(len(reference["labels"]), 1)
     phi = np.asarray(reference["phi"], dtype=np.float64)[upper]
-    series = {"train_phi": (np.asarray(reference["train_phi"])[upper], reference["train_phi_r"])}
+    series = {}
+    if known:
+        train_phi = np.asarray(reference["train_phi"])[upper]
+        series["train_phi"] = (train_phi, reference["train_phi_r"])
     for scorer, entry in first.items():
-        series[scorer] = (_aligned(entry, reference)[upper], entry["mantel_r"])
+        r = entry["mantel_r" if known else "against_train_phi_r"]
+        series[scorer] = (_aligned(entry, reference)[upper], r)
     size = 20 if len(phi) < 200 else 9
     for name, (values, r) in series.items():
         text, colour, marker = SCATTER[name]
@@ -279,12 +291,15 @@ def _draw_scatter(
                 label="equal")  # fmt: skip
     axes.set_xlim(*_span(phi))
     axes.set_ylim(*_span(every))
-    axes.set_xlabel("phi of the true labels, one point per pair", fontsize=9)
-    axes.set_ylabel("correlation of scores, or training phi", fontsize=9)
+    of = "true" if known else "training"
+    axes.set_xlabel(f"phi of the {of} labels, one point per pair", fontsize=9)
+    what = "correlation of scores, or training phi" if known else "correlation of scores"
+    axes.set_ylabel(what, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.legend(fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.5 / side), ncols=2,
                 frameon=False, borderaxespad=0)  # fmt: skip
-    axes.set_title(f"{SCATTER[next(iter(first))][0]}: {_figures_that_count(reference)}", fontsize=9)
+    count = _figures_that_count(reference) if known else f"{reference['n_tiles']} tiles, no labels"
+    axes.set_title(f"{SCATTER[next(iter(first))][0]}: {count}", fontsize=9)
 
 
 def _span(values: Floats) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from geolatents.errors import TrainingError
 from geolatents.learning.fit import as_tensor, read_ahead
 from geolatents.learning.networks import standardisation
 from geolatents.logs import LOG, progress
+from geolatents.olr.refusals import NO_LABELS
 from geolatents.stores import new_store, use_fast_codecs, write_array, write_strings
 
 Floats = npt.NDArray[np.float32]
@@ -168,7 +169,7 @@ def write_predictions(
     ids: npt.ArrayLike,
     part: npt.ArrayLike,
     scores: Floats,
-    targets: npt.NDArray[np.uint8],
+    targets: npt.NDArray[np.uint8] | None,
     attributes: dict[str, Any],
     scores_by_seed: Floats | None = None,
 ) -> None:
@@ -179,15 +180,18 @@ def write_predictions(
         ids: Tile ids ``(tile,)``.
         part: Part of each tile ``(tile,)``.
         scores: ``(tile, label)`` in 0..1.
-        targets: Presence ``(tile, label)``.
+        targets: Presence ``(tile, label)``; None where the tiles have no labels: then the attribute
+            ``labels`` is ``none``.
         attributes: At least classes, dataset, model and kind.
         scores_by_seed: ``(tile, seed, label)`` where ``scores`` are a mean over seeds.
     """
     use_fast_codecs()
-    with new_store(path, attributes) as group:
+    unlabelled = {"labels": NO_LABELS} if targets is None else {}
+    with new_store(path, {**attributes, **unlabelled}) as group:
         write_strings(group, "ids", ids, "tile")
         write_strings(group, "part", part, "tile")
         write_array(group, "scores", np.asarray(scores, np.float32), ("tile", "label"))
-        write_array(group, "targets", np.asarray(targets, np.uint8), ("tile", "label"))
+        if targets is not None:
+            write_array(group, "targets", np.asarray(targets, np.uint8), ("tile", "label"))
         if scores_by_seed is not None:
             write_array(group, "scores_by_seed", scores_by_seed, ("tile", "seed", "label"))

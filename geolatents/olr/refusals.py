@@ -1,4 +1,4 @@
-"""How a model that was refused (gate.py) is told from one that was trained."""
+"""How a model that was refused (gate.py), or labels that nobody knows, are told from the usual case."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 REFUSED = "refused"
+
+NO_LABELS = "none"
+"""Attribute ``labels`` of predictions and embeddings of tiles whose labels nobody knows."""
+
+UNLABELLED = "no labels"
+"""Status of an agreement with a dataset without labels."""
 
 
 def refusal(entry: Mapping[str, Any]) -> dict[str, str] | None:

@@ -13,6 +13,7 @@ import pandas as pd
 from geolatents.errors import StoreError
 from geolatents.labels.parts import PARTS, parts_of
 from geolatents.olr.agreement import MIN_GROUPS, Floats, Sample, Strings, unit_means
+from geolatents.olr.refusals import NO_LABELS
 from geolatents.stores import open_store, read_array, read_strings
 
 BOUNDS = ["left", "bottom", "right", "top"]
@@ -51,10 +52,12 @@ def read_predictions(store: Path) -> Predictions:
     """Read the predictions of a model.
 
     Raises:
-        StoreError: The store is missing, or its arrays do not fit together.
+        StoreError: The store is missing, its arrays do not fit together, or it has no targets.
     """
     group = open_store(store)
     attributes = dict(group.attrs)
+    if attributes.get("labels") == NO_LABELS:
+        raise StoreError("the predicted tiles have no labels", where=store, expected="targets")
     found = Predictions(
         ids=read_strings(group, "ids"),
         part=read_strings(group, "part"),
@@ -73,6 +76,45 @@ def read_predictions(store: Path) -> Predictions:
             fix="rerun the training that wrote them",
         )
     return found
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a model of several seeds says of another dataset.
+
+    Attributes:
+        ids: Tile ids (tile,).
+        scores: Scores of each trained seed (tile, label) float64, by seed.
+        targets: Presence (tile, label) uint8; None where the tiles have no labels.
+        refused: Why a seed was not trained, by seed.
+        classes: ``{"code", "name", "colour", ...}`` per label.
+    """
+
+    ids: Strings
+    scores: dict[int, Floats]
+    targets: npt.NDArray[np.uint8] | None
+    refused: dict[int, str]
+    classes: list[dict[str, Any]]
+
+
+def read_applied(store: Path) -> Applied:
+    """Read the predictions of a model for another dataset.
+
+    Raises:
+        StoreError: The store is missing or damaged.
+    """
+    group = open_store(store)
+    attributes: dict[str, Any] = dict(group.attrs)
+    seeds = attributes["seeds"]
+    by_seed = read_array(group, "scores_by_seed").astype(np.float64) if seeds else None
+    labelled = attributes.get("labels") != NO_LABELS
+    return Applied(
+        ids=read_strings(group, "ids"),
+        scores={} if by_seed is None else {seed: by_seed[:, i] for i, seed in enumerate(seeds)},
+        targets=read_array(group, "targets").astype(np.uint8) if labelled else None,
+        refused={int(seed): str(why) for seed, why in attributes.get("refused", {}).items()},
+        classes=[_as_class(item) for item in attributes["classes"]],
+    )
 
 
 def read_sample(

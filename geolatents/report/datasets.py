@@ -15,10 +15,10 @@ from geolatents.report.images import (
     embedded,
     embedded_figure,
     embedded_tiles,
-    rgb_bands,
 )
 from geolatents.report.orders import draw_orders, read_counts
 from geolatents.stores import open_store, read_strings
+from geolatents.tiles.display import rgb_bands
 
 PARTS = ("train", "validation", "test", "buffer")
 QUICK_LOOK_TILES = 12

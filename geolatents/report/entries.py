@@ -27,6 +27,7 @@ class ExperimentEntry(Section):
     seeds: list[int] = Field(description="Seeds of the models.")
     apply_to: list[Name] = Field([], description="Other datasets.")
     map_scene: Name | None = Field(None, description="Mapped scene.")
+    decoder: bool = Field(False, description="Whether the Siamese network has a decoder.")
 
     def folder(self, root: Path) -> Path:
         """Folder of the experiment."""
@@ -89,8 +90,9 @@ def _entry(config: Config, name: str, experiment: Experiment) -> dict[str, Any]:
         "classifier": experiment.classifier,
         "siamese": experiment.siamese,
         "seeds": model.seeds,
-        "apply_to": experiment.apply_to,
+        "apply_to": experiment.others,
         "map_scene": experiment.map_scene,
+        "decoder": experiment.siamese in config.decoders,
     }
 
 

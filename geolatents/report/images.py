@@ -13,8 +13,6 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-RGB_NAMES = (("red", "green", "blue"), ("b04", "b03", "b02"))
-
 Floats = npt.NDArray[np.float32]
 
 
@@ -79,15 +77,6 @@ def stretched(tiles: Sequence[Floats]) -> list[npt.NDArray[np.uint8]]:
     return [
         np.nan_to_num(255 * np.clip((tile - low) / span, 0, 1)).astype(np.uint8) for tile in tiles
     ]
-
-
-def rgb_bands(bands: Sequence[str]) -> list[int]:
-    """Positions of red, green and blue; the first three bands, or one, where they have no names."""
-    names = [band.lower() for band in bands]
-    for wanted in RGB_NAMES:
-        if set(wanted) <= set(names):
-            return [names.index(name) for name in wanted]
-    return [0, 1, 2] if len(names) >= 3 else [0, 0, 0]
 
 
 def _image_address(image: Image.Image) -> str:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from geolatents import __version__
 from geolatents.files import atomic_path, read_json
-from geolatents.olr.refusals import measured, refusal
+from geolatents.olr.refusals import UNLABELLED, measured, refusal
 from geolatents.provenance import provenance_path
 from geolatents.report.costs import cost_table, duration
 from geolatents.report.datasets import dataset_section
@@ -47,6 +47,16 @@ AGREEMENT_ROWS = (
     ("majority_sign_agreement", "always the more frequent sign", "baseline"),
 )
 """Keys of ``agreement.json`` in the order of the page, with what they are."""
+
+DECODER_ROWS = (
+    ("embeddings", "a decoder from the embeddings", "result"),
+    ("scores", "the same from the scores alone", "baseline"),
+    ("label_set_mean", "mean training image of the tile's own set of labels", "baseline"),
+    ("pca", "principal components, as many as the embeddings have numbers", "ceiling"),
+    ("pca_effective", "principal components, as many as their effective dimensions", "ceiling"),
+    ("mean", "mean training image", "baseline"),
+)
+"""Keys of a decoder's ``scores.json`` in the order of the page, with what they are."""
 
 QUALITY_COLUMNS = (
     ("macro_ap", "macro AP"),
@@ -127,6 +137,7 @@ def experiment_section(entry: ExperimentEntry, root: Path) -> dict[str, Any]:
         "training": _training_table(metrics),
         "labels": _label_rows(folder / "per-label.csv"),
         "map": embedded_map(folder / "map.tif"),
+        "decoder": _decoder(entry, root),
         "applied": [_applied(folder, other) for other in entry.apply_to],
     }
 
@@ -239,20 +250,22 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
 
 
 def _summary_rows(summary: Path) -> list[dict[str, Any]]:
-    """Rows of the summary: the classifier, where it was applied, and the Siamese network."""
+    """Rows of the summary: the classifier and the Siamese network, each also where it was applied."""
     table = pd.read_csv(summary).astype(object)
     rows = table.where(table.notna(), None).to_dict("records")
     shown: list[dict[str, Any]] = []
     for row in ({str(key): value for key, value in row.items()} for row in rows):
         own = {**row, "scorer": "classifier", "macro_ap": row["test_macro_ap"]}
-        shown += [own, *(_applied_row(own, name) for name in _applied_to(row))]
+        shown += [own, *(_applied_row(own, name) for name in _applied_to(own))]
         if row["siamese_status"] == "trained":
             values = {
                 name.removeprefix("siamese_"): value
                 for name, value in row.items()
                 if name.startswith("siamese_")
             }
-            shown.append({**own, **values, "scorer": "Siamese"})
+            plain = {key: value for key, value in own.items() if not key.startswith("on_")}
+            other = {**plain, **values, "scorer": "Siamese"}
+            shown += [other, *(_applied_row(other, name) for name in _applied_to(other))]
     return shown
 
 
@@ -269,7 +282,7 @@ def _applied_row(row: Mapping[str, Any], dataset: str) -> dict[str, Any]:
         **row,
         **dict.fromkeys(absent),
         **{key: row[f"on_{dataset}_{key}"] for key in keys},
-        "scorer": f"classifier on {dataset}",
+        "scorer": f"{row['scorer']} on {dataset}",
     }
 
 
@@ -324,13 +337,61 @@ def _label_rows(table: Path) -> list[dict[str, Any]]:
 
 def _applied(folder: Path, other: str) -> dict[str, Any]:
     agreement = read_json(folder / f"on-{other}" / "agreement.json")
-    first = next(iter(agreement["classifier"].values()))
-    return {
+    first = {
+        scorer: next(iter(found.values()))
+        for scorer in ("classifier", "siamese")
+        if (found := measured(agreement.get(scorer, {})))
+    }
+    shown = {
         "dataset": other,
         "figure": embedded(folder / f"on-{other}" / "agreement.png"),
+        "refused": _refused(agreement),
+        "labelled": agreement.get("status") != UNLABELLED,
+    }
+    if not shown["labelled"]:
+        return {**shown, "scores": _score_rows(first), "relations": first}
+    return {
+        **shown,
         "agreement": agreement_table(agreement),
-        "notes": _notes(first),
-        "quality": first["quality"],
+        "notes": _notes(first["classifier"]),
+        "quality": {scorer: entry["quality"] for scorer, entry in first.items()},
+    }
+
+
+def _score_rows(first: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean score of each label on tiles without labels, one column per scorer."""
+    codes = first["classifier"]["mean_scores"]
+    return [
+        {"code": code, "values": [entry["mean_scores"][code] for entry in first.values()]}
+        for code in codes
+    ]
+
+
+def _decoder(entry: ExperimentEntry, root: Path) -> dict[str, Any] | None:
+    """Redrawn tiles of the first seed, and the shares of variance of all seeds."""
+    if not entry.decoder:
+        return None
+    folders = {
+        seed: entry.model_folder(root, str(entry.siamese), seed) / "decoder" for seed in entry.seeds
+    }
+    found = {seed: read_json(folder / "scores.json") for seed, folder in folders.items()}
+    scores = {seed: one for seed, one in found.items() if refusal(one) is None}
+    if not scores:
+        return None
+    first = next(iter(scores.values()))
+    return {
+        "figure": embedded(folders[next(iter(scores))] / "decoder.png"),
+        "seeds": list(scores),
+        "code": first["code"],
+        "rows": [
+            {
+                "name": name,
+                "kind": kind,
+                "values": [one["explained"].get(key) for one in scores.values()],
+            }
+            for key, name, kind in DECODER_ROWS
+        ],
+        "gains": [one["gain"] for one in scores.values()],
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from geolatents.files import atomic_path, read_json
+from geolatents.olr.refusals import UNLABELLED, measured
 from geolatents.report.entries import ExperimentEntry
 
 COLUMNS = (
@@ -22,7 +23,10 @@ COLUMNS = (
     "siamese_partial_low", "siamese_partial_high", "siamese_shifted_gain", "siamese_shifted_share",
     "siamese_pairs_mse", "siamese_pairs_r2", "siamese_status",
 )  # fmt: skip
-"""Columns of every summary; those of other datasets (``on_{dataset}_...``) follow."""
+"""Columns of every summary; those of other datasets (``on_{dataset}_...``, ``siamese_on_{dataset}_...``) follow."""
+
+KEPT_ELSEWHERE = ("mantel_r", "train_phi_r", "partial_r", "shifted_gain")
+"""Figures of an agreement with another dataset."""
 
 SHORT = {
     "experiment": "experiment",
@@ -79,9 +83,7 @@ def experiment_rows(entry: ExperimentEntry, root: Path) -> Iterator[dict[str, An
             siamese = read_json(entry.model_folder(root, entry.siamese, seed) / "metrics.json")
             row |= _siamese(siamese, agreement["siamese"][str(seed)])
         for other, content in applied.items():
-            values = _agreement(content["classifier"][str(seed)])
-            kept = ("mantel_r", "train_phi_r", "partial_r", "shifted_gain")
-            row |= {f"on_{other}_{key}": values[key] for key in kept}
+            row |= _elsewhere(other, content, str(seed))
         yield row
 
 
@@ -137,6 +139,19 @@ def _agreement(found: Mapping[str, Any]) -> dict[str, Any]:
         "shifted_gain": shifted.get("median_difference"),
         "shifted_share": shifted.get("positive_share"),
     }
+
+
+def _elsewhere(other: str, content: Mapping[str, Any], seed: str) -> dict[str, Any]:
+    """Columns of another dataset, nothing where it has no labels; the Siamese network's begin with its name."""
+    if content.get("status") == UNLABELLED:
+        return {}
+    row: dict[str, Any] = {}
+    for scorer, prefix in (("classifier", ""), ("siamese", "siamese_")):
+        found = measured(content.get(scorer, {})).get(seed)
+        if found is not None:
+            values = _agreement(found)
+            row |= {f"{prefix}on_{other}_{key}": values[key] for key in KEPT_ELSEWHERE}
+    return row
 
 
 def _siamese(metrics: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

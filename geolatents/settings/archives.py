@@ -34,7 +34,15 @@ ArchiveName = Literal[
 """Archives of the registry."""
 
 Layout = Literal[
-    "table", "bigearthnet", "legacy", "folders", "annotated", "cifar10", "celeba", "dfc2019"
+    "table",
+    "plain",
+    "bigearthnet",
+    "legacy",
+    "folders",
+    "annotated",
+    "cifar10",
+    "celeba",
+    "dfc2019",
 ]
 """Ways in which images and labels lie in an archive or folder."""
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from geolatents.errors import ConfigError
 from geolatents.settings.archive import ArchiveSettings
 from geolatents.settings.base import Name, Section
 from geolatents.settings.dataset import Dataset
-from geolatents.settings.experiments import Experiment
+from geolatents.settings.experiments import AppliedFolder, Experiment
 from geolatents.settings.figures import Figures
-from geolatents.settings.models import Classifier, Model, Siamese
+from geolatents.settings.models import Classifier, Decoder, Model, Siamese
 from geolatents.settings.photos import PhotoSet
 from geolatents.settings.proofs import Proof
 from geolatents.settings.services import SECRET
@@ -59,6 +59,10 @@ class Config(Section):
     models: dict[Name, Model] = Field(
         {}, description="Models by name; the name ends in the model's kind."
     )
+    decoders: dict[Name, Decoder] = Field(
+        {},
+        description="Decoders by the name of the Siamese network whose embeddings they redraw tiles from.",
+    )
     experiments: dict[Name, Experiment] = Field({}, description="Experiments by name.")
     proofs: dict[Name, Proof] = Field(
         {}, description="Proofs by name: experiments that belong together, and what they must show."
@@ -71,6 +75,11 @@ class Config(Section):
         ArchiveSettings(), description="What `snakemake archive` packs."
     )
     figures: Figures = Field(Figures(), description="How figures are drawn.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folders_are_datasets(cls, values: Any) -> Any:
+        return with_folders(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _references(self) -> Config:
@@ -88,6 +97,9 @@ class Config(Section):
                 teacher = _named(self.models, model.teacher, f"models.{name}.teacher")
                 if not isinstance(teacher, Classifier):
                     raise ValueError(f"models.{name}.teacher must be a classifier")
+        for name in self.decoders:
+            if not isinstance(_named(self.models, name, f"decoders.{name}"), Siamese):
+                raise ValueError(f"decoders.{name} must be named after a Siamese network")
         for name, experiment in self.experiments.items():
             self._check_experiment(name, experiment)
         for name, proof in self.proofs.items():
@@ -108,9 +120,8 @@ class Config(Section):
                 raise ValueError(
                     f"{where}.siamese must be a Siamese network on {experiment.classifier!r}"
                 )
-        for other in experiment.apply_to:
-            if not _named(self.datasets, other, f"{where}.apply_to").has_cover:
-                raise ValueError(f"{where}.apply_to: the scenes of {other!r} have no `landcover`")
+        for other in experiment.others:
+            _named(self.datasets, other, f"{where}.apply_to")
             if other == self.classifier(experiment.classifier).dataset:
                 raise ValueError(
                     f"{where}.apply_to: {other!r} holds the training tiles of "
@@ -188,6 +199,95 @@ class Config(Section):
         """The classifier of a model name: itself, or the teacher of a Siamese network."""
         model = self.models[name]
         return model if isinstance(model, Classifier) else self.classifier(model.teacher)
+
+
+def with_folders(values: dict[str, Any]) -> dict[str, Any]:
+    """A configuration in which folders of `apply_to` are datasets, and are referred to by name.
+
+    What is wrong with the rest is left to its validation.
+
+    Args:
+        values: The configuration as the user wrote it.
+
+    Raises:
+        ValueError: A folder cannot be a dataset, or not by its name.
+    """
+    experiments, datasets = values.get("experiments"), values.get("datasets")
+    if not isinstance(experiments, dict) or not isinstance(datasets, dict):
+        return values
+    made: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
+    for name, experiment in experiments.items():
+        others = experiment.get("apply_to") if isinstance(experiment, dict) else None
+        if not isinstance(others, list) or not any(isinstance(one, dict) for one in others):
+            continue
+        named = []
+        for place, other in enumerate(others):
+            if not isinstance(other, dict):
+                named.append(other)
+                continue
+            where = f"experiments.{name}.apply_to.{place}"
+            folder = _folder(other, where)
+            dataset = folder.dataset(_own_imagery(values, experiment, where))
+            named.append(_free_name(folder, dataset, {**datasets, **made}, made, where))
+            made[named[-1]] = dataset
+        changed[name] = {**experiment, "apply_to": named}
+    if not changed:
+        return values
+    return {
+        **values,
+        "datasets": {**datasets, **made},
+        "experiments": {**experiments, **changed},
+    }
+
+
+def _folder(other: Mapping[str, Any], where: str) -> AppliedFolder:
+    try:
+        return AppliedFolder.model_validate(other)
+    except ValidationError as error:
+        item = error.errors()[0]
+        key = str(item["loc"][0]) if item["loc"] else ""
+        near = difflib.get_close_matches(key, AppliedFolder.model_fields, n=1, cutoff=0.5)
+        hint = f"unknown key; did you mean {near[0]!r}?" if near else "unknown key"
+        reason = hint if item["type"] == "extra_forbidden" else item["msg"]
+        raise ValueError(f"{where}.{key}: {reason}") from None
+
+
+def _own_imagery(values: Mapping[str, Any], experiment: Mapping[str, Any], where: str) -> Any:
+    """Imagery of the dataset that an experiment's classifier was trained on."""
+    found: Any = values
+    model = experiment.get("classifier")
+    try:
+        found = values["datasets"][values["models"][model]["dataset"]]["imagery"]
+    except (KeyError, TypeError):
+        raise ValueError(f"{where}: the dataset of the classifier {model!r} is not known") from None
+    if not isinstance(found, Mapping) or found.get("provider") != "images":
+        raise ValueError(
+            f"{where}: {model!r} was trained on scenes; make a dataset of the new scenes and name that"
+        )
+    return found
+
+
+def _free_name(
+    folder: AppliedFolder,
+    dataset: Mapping[str, Any],
+    known: Mapping[str, Any],
+    made: Mapping[str, Any],
+    where: str,
+) -> str:
+    """Name of a folder's dataset; experiments share the same folder read in the same way."""
+    name = folder.dataset_name()
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        raise ValueError(
+            f"{where}: {folder.images!r} gives no name for a dataset ({name!r}); state `name`"
+        ) from None
+    if name in known and made.get(name) != dataset:
+        raise ValueError(
+            f"{where}: there is a dataset {name!r} already; state another `name` for {folder.images!r}"
+        )
+    return name
 
 
 def load_config(*paths: Path) -> Config:

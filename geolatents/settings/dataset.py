@@ -19,7 +19,7 @@ class Dataset(Section):
     imagery: Imagery = Field(description="Where the images come from.")
     landcover: LandCover | None = Field(
         None,
-        description="Land cover; none for image folders, which bring their own labels, and for scenes that are only cut (`labels: {}`).",
+        description="Land cover; none for image folders, which bring their own labels, and for scenes that are only cut, or that a model is applied to (`labels: {}`).",
     )
     tiles: TileSettings = Field(TileSettings(), description="Tile grid; not used by image folders.")
     labels: dict[Name, LabelSet] = Field(
@@ -40,7 +40,9 @@ class Dataset(Section):
             )
         if not self.has_cover and self.labels:
             raise ValueError(
-                "labels of scenes need a `landcover`; to cut tiles only, set `labels: {}`"
+                "labels of images need a label table, `imagery.table`; for images without labels, set `labels: {}`"
+                if packed
+                else "labels of scenes need a `landcover`; to cut tiles only, set `labels: {}`"
             )
         if packed and any(split.kind == "spatial" for split in self.splits.values()):
             raise ValueError(
@@ -56,4 +58,6 @@ class Dataset(Section):
     @property
     def has_cover(self) -> bool:
         """Whether tiles have labels: those of an image folder, or of scenes with land cover."""
-        return self.imagery.provider == "images" or self.landcover is not None
+        if self.imagery.provider == "images":
+            return self.imagery.labelled
+        return self.landcover is not None

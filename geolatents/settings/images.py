@@ -18,7 +18,7 @@ from geolatents.settings.base import Section
 WITH_PARTS = frozenset({"annotated", "bigearthnet", "celeba", "cifar10"})
 """Layouts that say which image is for training, validation or test."""
 
-WITH_FOLDERS = frozenset({"table", "folders", "bigearthnet", "dfc2019"})
+WITH_FOLDERS = frozenset({"table", "plain", "folders", "bigearthnet", "dfc2019"})
 """Layouts whose images belong to folders, acquisitions or places."""
 
 
@@ -43,7 +43,9 @@ class ImageFolder(Section):
     )
     layout: Layout = Field(
         "table",
-        description="`table`: images named in a multi-label text table (first column the image, one 0/1 column per label); "
+        description="`table`: images named in a multi-label text table (first column the image, one 0/1 column per label), "
+        "or without `table` the same as `plain`; "
+        "`plain`: images at any depth, RGB or GeoTIFFs that are alike, without labels (`labels: {}`); "
         "`folders`: one folder per class; "
         "`annotated`: an `annotation.txt` per part with image and class; "
         "`bigearthnet`: one folder per patch with band GeoTIFFs, labels in a JSON or in `metadata.parquet`; "
@@ -86,8 +88,15 @@ class ImageFolder(Section):
 
     @property
     def reads(self) -> Layout:
-        """The layout: that of the archive, where one is named."""
-        return ARCHIVE_LAYOUTS[self.archive].layout if self.archive else self.layout
+        """The layout: that of the archive, where one is named; without its table `table` is `plain`."""
+        if self.archive:
+            return ARCHIVE_LAYOUTS[self.archive].layout
+        return "plain" if self.layout == "table" and not self.table else self.layout
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the images come with labels."""
+        return self.reads != "plain"
 
     @model_validator(mode="after")
     def _images_named(self) -> ImageFolder:

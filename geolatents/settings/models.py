@@ -281,4 +281,24 @@ def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str,
     return filled
 
 
+class Decoder(Section):
+    """A network that redraws tiles from the label embeddings of a Siamese network, and one from its scores."""
+
+    epochs: int = Field(40, ge=1, description="Epochs; the order of batches repeats when used up.")
+    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate (AdamW, cosine).")
+    weight_decay: float = Field(1e-4, ge=0, description="Decoupled weight decay.")
+    average: float = Field(
+        0.98, ge=0, lt=1, description="Moving average of the weights, as of a classifier."
+    )
+    widths: list[Annotated[int, Field(ge=1)]] = Field(
+        [128, 64, 32, 16],
+        min_length=1,
+        description="Filters per stage; each stage doubles the sides of the image.",
+    )
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "auto", description="Arithmetic, as of a classifier."
+    )
+    deterministic: bool = Field(False, description="Bitwise equal results on one platform, slower.")
+
+
 Model = Annotated[Classifier | Siamese, Field(discriminator="kind")]

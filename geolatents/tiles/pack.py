@@ -20,6 +20,7 @@ from geolatents.acquire.images.cifar import cifar10_images
 from geolatents.acquire.images.dfc2019 import dfc2019_images
 from geolatents.acquire.images.folders import folder_images
 from geolatents.acquire.images.legacy import legacy_images
+from geolatents.acquire.images.plain import plain_images
 from geolatents.acquire.images.sets import ImageSet, table_images
 from geolatents.errors import StoreError
 from geolatents.files import read_json, write_json
@@ -43,6 +44,7 @@ CHUNK = 256
 
 READERS: dict[str, Callable[[ImageFolder, Path], ImageSet]] = {
     "table": table_images,
+    "plain": plain_images,
     "folders": folder_images,
     "annotated": annotated_images,
     "bigearthnet": bigearthnet_images,
@@ -101,7 +103,8 @@ def pack_images(
         store: Tile store: ``images``, ``ids``, ``group``, ``valid_share``, ``mean``, ``std``.
         manifest: Its content manifest.
         cover_store: Cover store: ``cover`` (tile, class) 0 or 1, or shares where the layout has the
-            class of each pixel; ``ids``; further attributes such as ``height`` (tile).
+            class of each pixel; ``ids``; further attributes such as ``height`` (tile). Of images
+            without labels it has no class.
         cover_manifest: Its content manifest.
         downloads: Folder of downloads, where archives lie; default: that of the environment.
 
@@ -131,7 +134,7 @@ def open_images(imagery: ImageFolder, root: Path, downloads: Path | None = None)
         LabelError: Labels are missing or wrong.
     """
     settings, folder = located(imagery, root, downloads or downloads_root())
-    return READERS[settings.layout](settings, folder)
+    return READERS[settings.reads](settings, folder)
 
 
 def _summary(images: ImageSet) -> dict[str, Any]:

@@ -119,9 +119,11 @@ def tile_table(path: Path, ids, columns, rows, group="", scene="north"):
 def build_results(root: Path):
     """A results folder with one experiment, two seeds, a Siamese network and another dataset."""
     from geolatents.files import read_json, write_json
+    from geolatents.olr.elsewhere import label_relations
     from geolatents.olr.evaluate import evaluate_model
     from geolatents.olr.experiment import run_experiment
     from geolatents.olr.maps import tile_raster, write_map
+    from geolatents.olr.samples import read_predictions
     from geolatents.provenance import recorded
     from geolatents.report.entries import ExperimentEntry
     from geolatents.settings.experiments import Agreement, Experiment
@@ -170,8 +172,8 @@ def build_results(root: Path):
             stores[kind].append(store)
     entry = ExperimentEntry(
         name="demo", dataset="demo", labels="standard", split="blocks",
-        classifier="demo-classifier", siamese="demo-siamese", seeds=[0, 1], apply_to=["other"],
-        map_scene="north",
+        classifier="demo-classifier", siamese="demo-siamese", seeds=[0, 1], apply_to=["other", "bare"],
+        map_scene="north", decoder=True,
     )  # fmt: skip
     folder = entry.folder(root)
     settings = Experiment(
@@ -189,7 +191,31 @@ def build_results(root: Path):
     raster = tile_raster(data / "tiles" / "north.zarr")
     write_map(scores, raster, classes(), folder / "map.tif", folder / "map-probabilities.tif")
     elsewhere = read_json(folder / "agreement.json")
-    for found in elsewhere["classifier"].values():
+    scorers = ("classifier", "siamese")
+    for found in (one for scorer in scorers for one in elsewhere[scorer].values()):
         found["quality"]["prevalence_macro_ap"] = 0.25
-    write_json(folder / "on-other" / "agreement.json", {"classifier": elsewhere["classifier"]})
+    content = {scorer: elsewhere[scorer] for scorer in scorers}
+    write_json(folder / "on-other" / "agreement.json", content)
+    trained = read_predictions(stores["classifier"][0])
+    relations = label_relations(trained.scores, trained, settings.agreement)
+    unlabelled = {"status": "no labels", "reason": "the tiles of bare have no labels"}
+    content = {**unlabelled, **{scorer: {"0": relations, "1": relations} for scorer in scorers}}
+    write_json(folder / "on-bare" / "agreement.json", content)
+    write_decoders(entry, root)
     return entry
+
+
+def write_decoders(entry, root: Path):
+    """Scores of a decoder of each seed."""
+    from geolatents.files import write_json
+
+    for seed in entry.seeds:
+        shares = {"mean": 0.0, "embeddings": 0.21 + 0.01 * seed, "scores": 0.15, "pca": 0.8,
+                  "pca_effective": 0.6, "label_set_mean": 0.12}  # fmt: skip
+        content = {
+            "explained": shares,
+            "code": {"numbers": 128, "effective": 11.5, "scores": 8},
+            "gain": {"value": 0.06, "interval": [0.05, 0.07], "resampled": "blocks"},
+        }
+        folder = entry.model_folder(root, entry.siamese, seed)
+        write_json(folder / "decoder" / "scores.json", content)

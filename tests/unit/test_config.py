@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -166,11 +167,101 @@ def test_scenes_without_land_cover_are_only_cut() -> None:
     assert dataset.batches
 
 
-def test_nothing_is_applied_to_scenes_without_land_cover() -> None:
+def test_models_are_applied_to_scenes_without_land_cover_too() -> None:
     values = minimal()
     values["datasets"] |= {"bare": without_landcover(labels={})["datasets"]["demo"]}
     values["experiments"]["first"]["apply_to"] = ["bare"]
-    with pytest.raises(ConfigError, match="'bare' have no `landcover`"):
+    config = validate_config(values)
+    assert config.experiments["first"].others == ["bare"]
+    assert not config.datasets["bare"].has_cover
+
+
+def of_images(*apply_to: object, **imagery: object) -> dict[str, Any]:
+    """A configuration whose models were trained on images."""
+    values = minimal()
+    own = {"provider": "images", "images": "ucm.zip", "table": "ucm.txt", "size": 32}
+    values["datasets"]["demo"] = {
+        "imagery": own | imagery,
+        "splits": {"chance": {"kind": "random"}},
+        "batches": {"randomized": {"split": "chance"}},
+    }
+    values["experiments"]["first"]["apply_to"] = list(apply_to)
+    return values
+
+
+def test_new_images_become_a_dataset_read_like_the_models_own() -> None:
+    folders = [{"images": "new/My tiles (2).zip", "table": "new/labels.txt"}, {"images": "bare.v2"}]
+    config = validate_config(of_images(*folders, groups="folder", bands=["red"]))
+    assert config.experiments["first"].others == ["My-tiles-2", "bare.v2"]
+    labelled, bare = (config.datasets[name] for name in config.experiments["first"].others)
+    for dataset in (labelled, bare):
+        assert (dataset.imagery.size, dataset.imagery.bands) == (32, ["red"])  # type: ignore[union-attr]
+        assert dataset.imagery.licence == "unknown"
+        assert dataset.labels == {}
+    assert labelled.has_cover
+    assert labelled.imagery.groups == "folder"  # type: ignore[union-attr]
+    assert not bare.has_cover
+    again = validate_config(config.model_dump(mode="json"))
+    assert again == config, "a configuration that was written down is read again"
+
+
+def test_new_images_of_other_layouts() -> None:
+    folders = validate_config(
+        of_images(
+            {"images": "new"},
+            {"images": "flat", "layout": "plain"},
+            archive="eurosat_rgb",
+            table=None,
+        )
+    ).datasets
+    assert (folders["new"].imagery.layout, folders["new"].has_cover) == ("folders", True)  # type: ignore[union-attr]
+    assert not folders["flat"].has_cover
+
+
+def test_experiments_share_a_folder() -> None:
+    values = of_images({"images": "new"})
+    values["experiments"]["second"] = values["experiments"]["first"]
+    assert list(validate_config(values).datasets) == ["demo", "new"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ({"images": "x/demo"}, "apply_to.0: there is a dataset 'demo' already; state another `name`"),
+        ({"images": "x/tiles"}, "gives no name for a dataset \\('tiles'\\); state `name`"),
+        ({"images": "x/ü.zip"}, "gives no name for a dataset"),
+        ({"images": "x", "tabel": "y"}, "apply_to.0.tabel: unknown key; did you mean 'table'"),
+        ({"images": "new", "groups": "part"}, "has no official parts"),
+    ],
+)  # fmt: skip
+def test_new_images_that_cannot_be_a_dataset(folder: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        validate_config(of_images(folder))
+
+
+def test_two_folders_of_one_name_and_a_stated_name() -> None:
+    one, other = {"images": "a/new", "table": "a.txt"}, {"images": "b/new", "table": "b.txt"}
+    with pytest.raises(ConfigError, match=r"apply_to\.1: there is a dataset 'new' already"):
+        validate_config(of_images(one, other))
+    config = validate_config(of_images(one, other | {"name": "newer"}))
+    assert config.experiments["first"].others == ["new", "newer"]
+
+
+def test_new_images_are_not_for_models_of_scenes() -> None:
+    values = minimal()
+    values["experiments"]["first"]["apply_to"] = [{"images": "new"}]
+    with pytest.raises(ConfigError, match="was trained on scenes"):
+        validate_config(values)
+    values["models"]["demo-classifier"]["dataset"] = "dem"
+    with pytest.raises(
+        ConfigError, match="dataset of the classifier 'demo-classifier' is not known"
+    ):
+        validate_config(values)
+
+
+def test_a_forgotten_table_is_said() -> None:
+    values = of_images(table=None)
+    with pytest.raises(ConfigError, match=r"need a label table, `imagery\.table`; .*`labels: {}`"):
         validate_config(values)
 
 

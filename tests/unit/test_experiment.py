@@ -10,21 +10,17 @@ from olr_data import (
     world,
     write_predictions,
     write_split,
-    write_vectors,
 )
 from PIL import Image
 
 from geolatents.errors import GeolatentsError, StoreError
 from geolatents.files import write_json
 from geolatents.learning.ledger import read_ledger
-from geolatents.learning.metrics import evaluate_labels, tune_thresholds
-from geolatents.olr import predict
 from geolatents.olr.agreement import correlation_matrix
-from geolatents.olr.experiment import apply_experiment, run_experiment
+from geolatents.olr.experiment import run_experiment
 from geolatents.olr.figures import draw_experiment
 from geolatents.olr.samples import ground_blocks, read_predictions, read_sample, tile_groups
 from geolatents.settings.experiments import Agreement, Experiment
-from geolatents.stores import new_store, open_store, read_array, write_strings
 
 DESIGN_KEYS = {
     "mantel_r", "mantel_p", "partial_r", "partial_interval", "train_phi_r", "scene_mean_r",
@@ -213,97 +209,3 @@ def test_a_split_that_changed_is_refused(folder):
     write_split(folder / "short.parquet", predictions.ids[1:], part[1:], [""] * (len(part) - 1))
     with pytest.raises(GeolatentsError, match="not in the split"):
         read_sample(predictions, split=folder / "short.parquet")
-
-
-def other_labels(targets):
-    """Presence in the other dataset, which does not know the last class."""
-    return np.concatenate([targets[:, :7], np.zeros((len(targets), 1), np.uint8)], axis=1)
-
-
-@pytest.fixture
-def other(folder):
-    """Another dataset: its cover knows all classes but the last, and one more."""
-    targets, scores, _ = world(seed=5)
-    ids = [f"east-{i % 25}-{i // 25}" for i in range(len(targets))]
-    known = [*classes()[:7], {"code": "523", "name": "Sea", "colour": "#e6f2ff"}]
-    cover = np.concatenate([0.3 * targets[:, :7], np.zeros((len(ids), 1))], axis=1)
-    with new_store(
-        folder / "cover.zarr",
-        {
-            "nomenclature": "corine",
-            "classes": [{k: c[k] for k in ("code", "name", "colour")} for c in known],
-        },
-    ) as group:
-        write_strings(group, "ids", ids, "tile")
-        write_vectors(group, "cover", cover.astype(np.float32), ("tile", "class"))
-    own = [item | {"members": [item["code"]]} for item in classes()]
-    trained = read_predictions(folder / "classifier-0.zarr")
-    with new_store(
-        folder / "labels.zarr",
-        {"kind": "standard", "min_cover": 0.01, "min_labels": 0, "classes": own},
-    ) as group:
-        write_strings(group, "ids", trained.ids, "tile")
-        write_vectors(group, "labels", trained.targets, ("tile", "class"))
-    place = np.arange(len(ids))
-    tile_table(
-        folder / "east.parquet", ids, place % 25, place // 25, group=[f"g{i % 9}" for i in place]
-    )
-    return targets, scores
-
-
-def test_an_experiment_on_another_dataset(folder, other, monkeypatch):
-    targets, scores = other
-    calls = []
-
-    def apply_model(model, stores, ids, flips=False):
-        calls.append((model.name, list(stores), len(ids), flips))
-        return scores + 0.01 * len(calls)
-
-    monkeypatch.setattr(predict, "apply_model", apply_model)
-    apply_experiment(
-        experiment(threshold="tuned"),
-        seeds=[0, 3],
-        models=[folder / "seed-0.keras", folder / "seed-3.keras"],
-        stores=[folder / "east.zarr"],
-        covers=[folder / "cover.zarr"],
-        labels=folder / "labels.zarr",
-        classifier=[folder / f"classifier-{s}.zarr" for s in (0, 1)],
-        tiles=folder / "east.parquet",
-        output=folder / "on-east" / "agreement.json",
-        predictions=folder / "on-east" / "predictions.zarr",
-        dataset="east",
-        flips=True,
-        ledger=folder / "east" / "test-ledger.jsonl",
-    )
-    assert [call[0] for call in calls] == ["seed-0.keras", "seed-3.keras"]
-    assert calls[0][1:] == ([folder / "east.zarr"], 600, True)
-    found = json.loads((folder / "on-east" / "agreement.json").read_text())["classifier"]
-    assert set(found) == {"0", "3"}
-    entry = found["3"]
-    assert set(entry) >= DESIGN_KEYS
-    assert entry["left_out"] == {"512": "no positives in the compared part"}
-    assert entry["n_labels"] == 7
-    assert entry["resampled"] == "groups"
-    assert entry["scene_mean_r"] is None
-    np.testing.assert_allclose(entry["phi"], correlation_matrix(targets[:, :7]), atol=1e-12)
-    trained = read_predictions(folder / "classifier-0.zarr")
-    train = trained.targets[trained.part == "train"][:, :7]
-    np.testing.assert_allclose(entry["train_phi"], correlation_matrix(train), atol=1e-12)
-    assert entry["quality"]["threshold"] == "tuned"
-    own = read_predictions(folder / "classifier-1.zarr")
-    validation = own.part == "validation"
-    limits = tune_thresholds(own.targets[validation], own.scores[validation])
-    expected = evaluate_labels(other_labels(targets), scores + 0.02, limits)
-    assert entry["quality"]["macro_f1"] == pytest.approx(expected["macro_f1"])
-    assert entry["quality"]["prevalence_macro_ap"] == pytest.approx(targets[:, :7].mean())
-    stored = read_predictions(folder / "on-east" / "predictions.zarr")
-    assert set(stored.part) == {"test"}
-    np.testing.assert_allclose(stored.scores, scores + 0.015, atol=1e-6)
-    by_seed = read_array(open_store(folder / "on-east" / "predictions.zarr"), "scores_by_seed")
-    np.testing.assert_allclose(by_seed[:, 1], scores + 0.02, atol=1e-6)
-    assert read_ledger(folder / "east" / "test-ledger.jsonl")[0]["part"] == "all"
-    draw_experiment(
-        folder / "on-east" / "agreement.json", labels_manifest(folder), folder / "east.png",
-        name="demo", applied_to="east",
-    )  # fmt: skip
-    assert (folder / "east.png").stat().st_size > 10_000

@@ -167,9 +167,38 @@ def test_bad_folders_and_tables_are_named(root, case, message):
     assert not (root / "check.json").exists()
 
 
-def test_no_table_and_a_broken_archive(root):
-    with pytest.raises(LabelError, match="images without labels"):
-        check_images(settings(table=None), root, root / "check.json")
+@pytest.mark.parametrize("more", [{"table": None}, {"table": None, "layout": "plain"}])
+def test_images_without_a_table_are_packed_without_labels(root, more):
+    store, manifest, cover_store, cover_manifest = pack(root, **more)
+    group = open_store(store)
+    assert read_strings(group, "ids").tolist() == sorted(NAMES)
+    assert read_strings(group, "group").tolist() == ["field"] * 3 + ["water"] * 2
+    assert group["images"].shape == (5, 16, 16, 3)
+    cover = open_store(cover_store)
+    assert cover.attrs["classes"] == []
+    assert cover["cover"].shape == (5, 0)
+    for path, file in ((store, manifest), (cover_store, cover_manifest)):
+        assert verify_store(path, read_json(file)) == []
+    labelled = pack(root)[0]
+    np.testing.assert_array_equal(
+        read_array(open_store(labelled), "images"), read_array(group, "images")
+    )
+
+
+def test_images_without_labels_may_have_many_bands(root):
+    shutil.rmtree(root / "images")
+    (root / "images").mkdir()
+    for number in range(3):
+        profile = {"driver": "GTiff", "width": 24, "height": 24, "count": 5, "dtype": "uint16"}
+        with rasterio.open(root / "images" / f"t{number}.tif", "w", **profile) as file:
+            file.write(np.full((5, 24, 24), 100 * number, np.uint16))
+    store = pack(root, table=None, groups="none", bands=["band-5", "band-1"])[0]
+    images = open_store(store)["images"]
+    assert images.shape == (3, 16, 16, 2)
+    assert images.dtype == np.uint16
+
+
+def test_a_broken_archive(root):
     (root / "images.zip").write_bytes(b"PK not a zip")
     with pytest.raises(SceneError, match="no zip file"):
         check_images(settings(images="images.zip"), root, root / "check.json")

@@ -9,10 +9,11 @@ import pytest
 from geolatents.files import read_json, write_json
 from geolatents.labels.sets import read_labels
 from geolatents.report.datasets import dataset_section, grouped_readings, quick_look
-from geolatents.report.images import embedded_map, rgb_bands, stretched
+from geolatents.report.images import embedded_map, stretched
 from geolatents.report.orders import draw_orders, read_counts
 from geolatents.report.page import gain, number, percent, threshold_text, write_report
 from geolatents.report.summary import summarise
+from geolatents.tiles.display import rgb_bands
 from tests.unit.report_data import build_report, ramp
 
 
@@ -103,8 +104,24 @@ def test_everything_is_on_the_page(results):
         "Some tiles with their labels (standard)",
         "<code>demo/experiments/demo/agreement.json</code>",
         "siamese, seed 1",
+        "<td>Siamese on other</td>",
+        "<td>classifier on other</td>",
+        "The Siamese network, as it was trained, on all tiles of another dataset",
+        "Applied to bare",
+        "These tiles have no labels",
+        "Tiles redrawn from their label embeddings",
+        "128 numbers with 11.5 effective dimensions",
+        "0.050 to 0.070",
     ):
         assert expected in html, expected
+
+
+def test_nothing_is_judged_without_labels(results):
+    bare = results[1].partition("Applied to bare")[2].partition("</section>")[0]
+    assert "have r = " in bare
+    assert "Mean score over all tiles" in bare
+    assert "Mantel" not in bare
+    assert "on bare</td>" not in results[1]
 
 
 def test_names_cannot_break_the_page(results, tmp_path):

@@ -39,6 +39,9 @@ def test_one_row_per_seed_beside_its_baselines(results):
     assert row.siamese_mantel_r == pytest.approx(agreement["siamese"]["1"]["mantel_r"])
     assert row.siamese_pairs_r2 == 0.7
     assert row.on_other_mantel_r == pytest.approx(found["mantel_r"])
+    siamese = agreement["siamese"]["1"]["mantel_r"]
+    assert row.siamese_on_other_mantel_r == pytest.approx(siamese)
+    assert not any("bare" in name for name in table.columns)
     assert row.on_other_train_phi_r == pytest.approx(found["train_phi_r"])
 
 

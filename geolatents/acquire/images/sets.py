@@ -163,13 +163,7 @@ def table_images(imagery: ImageFolder, root: Path) -> ImageSet:
         LabelError: The table is missing or wrong, or lacks an image.
     """
     archive = Archive(root / imagery.images)
-    if imagery.table is None:
-        raise LabelError(
-            "images without labels",
-            where="imagery.table",
-            fix="name the label table in `imagery.table`",
-        )
-    table_file = root / imagery.table
+    table_file = root / str(imagery.table)  # without one, images are read as `plain`
     table = read_label_table(table_file)
     files = pictures_by_stem(archive)
     rows = {name: row for row, name in enumerate(table.images)}
@@ -184,7 +178,7 @@ def table_images(imagery: ImageFolder, root: Path) -> ImageSet:
 
     return ImageSet(
         ids=ids,
-        groups=[_group(files[name], imagery, archive.path) for name in ids],
+        groups=[group_of(files[name], imagery, archive.path) for name in ids],
         bands=[RGB[channel] for channel in channels],
         size=(imagery.size, imagery.size),
         dtype=np.dtype("uint8"),
@@ -386,7 +380,12 @@ def _without_ending(name: str) -> str:
     return path.stem if path.suffix.lower() in PICTURES else name
 
 
-def _group(name: str, imagery: ImageFolder, where: Path) -> str:
+def group_of(name: str, imagery: ImageFolder, where: Path) -> str:
+    """Group of an image: its folder, or none.
+
+    Raises:
+        SceneError: It lies in no folder.
+    """
     if imagery.groups == "none":
         return ""
     folder = PurePosixPath(name).parent.name
