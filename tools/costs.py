@@ -34,7 +34,7 @@ UNITS = {
     "check_landcover": "job", "read_landcover": "job", "cut_tiles": "scene", "check_images": "tiles", "pack_images": "dataset",
     "index_tiles": "tiles", "measure_cover": "scene", "check_labels": "tiles", "make_label_set": "tiles",
     "measure_cooccurrence": "tiles", "check_split": "job", "make_split": "tiles", "make_order": "order", "count_labels": "order",
-    "check_training": "dataset", "train_classifier": "training", "train_siamese": "training", "evaluate_model": "dataset",
+    "check_training": "dataset", "check_weights": "job", "train_classifier": "training", "train_siamese": "training", "evaluate_model": "dataset",
     "run_experiment": "tiles", "apply_experiment": "prediction", "map_scene": "mapping", "summarise": "job", "write_report": "job",
 }  # fmt: skip
 """Unit of work of each rule, see geolatents/estimate/work.py; rules of downloads have none: a service decides."""

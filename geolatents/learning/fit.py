@@ -27,6 +27,7 @@ import tensorflow as tf
 from geolatents.errors import TrainingError
 from geolatents.files import atomic_path
 from geolatents.learning.checkpoints import Checkpoints, Saved
+from geolatents.learning.rates import RatedAdamW
 from geolatents.logs import LOG, progress
 from geolatents.seeds import derived_seed
 
@@ -153,10 +154,17 @@ def adamw(
     schedule: Literal["constant", "cosine"],
     steps: int,
     precision: str,
+    shares: Mapping[str, float] | None = None,
 ) -> keras.optimizers.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019) that spares normalisation and biases from decay."""
+    """AdamW (Loshchilov and Hutter 2019) that spares normalisation and biases from decay.
+
+    ``shares`` give variables, by their path, a share of the learning rate.
+    """
     rate = learning_rate if schedule == "constant" else cosine_schedule(learning_rate, steps)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=weight_decay)
+    if shares:
+        optimizer = RatedAdamW(rate, weight_decay, shares)
+    else:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return scaled_for(optimizer, precision)
 
