@@ -10,9 +10,9 @@ from geolatents.learning.rates import RatedAdamW
 
 def model():
     keras.utils.set_random_seed(0)
-    return keras.Sequential(
-        [keras.Input((3,)), keras.layers.Dense(4, name="first"), keras.layers.Dense(2, name="last")]
-    )
+    inputs = keras.Input((3,))
+    hidden = keras.layers.Dense(4, name="first")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(2, name="last")(hidden))
 
 
 def steps(optimizer, network, n=3, start=0):
