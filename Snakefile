@@ -68,6 +68,7 @@ localrules:
     preview,
     check_search,
     check_scenes,
+    check_weights,
     download,
     download_scene,
     download_landcover,

@@ -20,6 +20,7 @@ from geolatents.acquire.synthetic.names import scene_names
 from geolatents.errors import ConfigError, GeolatentsError, SceneError
 from geolatents.files import canonical_json, read_json, remove_leftovers, sha256_file, write_json
 from geolatents.labels.sets import find_mapping
+from geolatents.learning.weights import IMAGENET, require_weights, weights_file
 from geolatents.paths import DATA_VARIABLE, DOWNLOADS_VARIABLE, data_root
 from geolatents.places import CONTACT
 from geolatents.report.entries import (
@@ -35,6 +36,7 @@ from geolatents.settings.config import Config
 from geolatents.settings.dataset import Dataset
 from geolatents.settings.experiments import Experiment
 from geolatents.settings.imagery import DOWNLOADED
+from geolatents.settings.models import Network
 
 PACKED = "images"
 """Name of the one tile store of a packed image folder."""
@@ -126,6 +128,10 @@ class Plan:
     def with_siamese(self) -> list[str]:
         """Experiments with a Siamese network."""
         return [name for name, one in self.config.experiments.items() if one.siamese]
+
+    def pretrained(self) -> list[str]:
+        """Classifiers with pretrained weights."""
+        return [name for name in self.models("classifier") if self._network(name).weights]
 
     def covered(self, dataset: str) -> list[str]:
         """Scenes of a dataset that have cover: all, or none without land cover."""
@@ -389,6 +395,12 @@ class Plan:
         settings = self.config.datasets[dataset].splits[split]
         return [data_root() / settings.file] if settings.kind == "listed" else []
 
+    def weights_sources(self, model: str) -> list[Path]:
+        """The file of a classifier's pretrained weights; none where Keras keeps its own, or there are none."""
+        network = self._network(model)
+        file = weights_file(network)
+        return [] if file is None or network.weights == IMAGENET else [file]
+
     # ---- downloads
 
     def scene_item(self, dataset: str, scene: str) -> str:
@@ -464,6 +476,9 @@ class Plan:
 
     # ---- inside
 
+    def _network(self, model: str) -> Network:
+        return self.config.classifier(model).network
+
     @cached_property
     def _scene_files(self) -> dict[str, dict[str, Path]]:
         return {
@@ -501,6 +516,8 @@ class Plan:
                 self.mapping_sources(name, labels)
             for split in dataset.splits:
                 _require_files(self.split_sources(name, split), f"datasets.{name}.splits.{split}")
+        for name in self.pretrained():
+            require_weights(self._network(name), f"models.{name}.network.weights")
 
     def _files_of(self, name: str, dataset: Dataset) -> dict[str, Path]:
         imagery = dataset.imagery

@@ -264,6 +264,23 @@ def order_of_model(wildcards):
     return f"<results>/{wildcards.dataset}/batches/{PLAN.order(wildcards.dataset, wildcards.model)}.json"
 
 
+def weights_of_model(wildcards):
+    """Input: the file of a model's pretrained weights; none without them, or where Keras keeps its own."""
+    return [ancient(str(path)) for path in PLAN.weights_sources(wildcards.model)]
+
+
+def weights_content(wildcards):
+    """Param: content of the file of a model's pretrained weights."""
+    return PLAN.source_hash(PLAN.weights_sources(wildcards.model))
+
+
+def weights_check_of_model(wildcards):
+    """Input: the check of a model's pretrained weights, which says what they are."""
+    if wildcards.model not in PLAN.pretrained():
+        return []
+    return f"<results>/{wildcards.dataset}/checks/weights-{wildcards.model}.json"
+
+
 def split_content(wildcards):
     """Param: content of the file of a listed split."""
     return PLAN.source_hash(PLAN.split_sources(wildcards.dataset, wildcards.split))

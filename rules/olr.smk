@@ -30,6 +30,34 @@ rule check_training:
         "../workflow_scripts/olr/check_training.py"
 
 
+rule check_weights:
+    """Check the pretrained weights of a classifier: the stated file, readable, of its architecture; Keras' own are downloaded here."""
+    input:
+        weights_of_model,
+    output:
+        "<results>/{dataset}/checks/weights-{model}.json",
+    log:
+        "<results>/{dataset}/logs/check_weights/{model}.log",
+    benchmark:
+        "<results>/{dataset}/benchmarks/check_weights/{model}.tsv"
+    wildcard_constraints:
+        model=pattern(PLAN.pretrained()),
+    conda:
+        TRAINING_ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=grown(3000),
+        runtime=10,
+    params:
+        config=section("models/{model}/network"),
+        source=weights_content,
+        code=code("learning.backbones"),
+    message:
+        "Checking the pretrained weights of {wildcards.model}"
+    script:
+        "../workflow_scripts/olr/check_weights.py"
+
+
 rule train_classifier:
     """Train a multi-label classifier with one seed."""
     input:
@@ -38,6 +66,8 @@ rule train_classifier:
         split=split_of_model,
         order=order_of_model,
         check="<results>/{dataset}/checks/training-{model}.json",
+        weights=weights_of_model,
+        weights_check=weights_check_of_model,
     output:
         model="<results>/{dataset}/models/{model}/seed-{seed}/model.keras",
         history="<results>/{dataset}/models/{model}/seed-{seed}/history.csv",
@@ -59,6 +89,7 @@ rule train_classifier:
         gpu=TRAINING_GPUS,
     params:
         config=section("models/{model}", leave_out=("seeds",)),
+        source=weights_content,
         code=code("olr.classifier"),
         checkpoints=unwatched(saved_states),
     message:

@@ -34,7 +34,7 @@ UNITS = {
     "check_landcover": "job", "read_landcover": "job", "cut_tiles": "scene", "check_images": "tiles", "pack_images": "dataset",
     "index_tiles": "tiles", "measure_cover": "scene", "check_labels": "tiles", "make_label_set": "tiles",
     "measure_cooccurrence": "tiles", "check_split": "job", "make_split": "tiles", "make_order": "order", "count_labels": "order",
-    "check_training": "dataset", "train_classifier": "training", "train_siamese": "training", "train_decoder": "drawing", "evaluate_model": "dataset",
+    "check_training": "dataset", "check_weights": "job", "train_classifier": "training", "train_siamese": "training", "train_decoder": "drawing", "evaluate_model": "dataset",
     "evaluate_embedding": "tiles", "prove": "job",
     "run_experiment": "tiles", "apply_classifier": "prediction", "apply_siamese": "embedding",
     "run_experiment_elsewhere": "other", "map_scene": "mapping", "summarise": "job", "compare_study": "job",

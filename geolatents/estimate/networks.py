@@ -11,6 +11,16 @@ KERNEL = 9
 OLR_CNN = ((64, 64), (64, 64), (64, 64), (128, 128), (256, 256))
 """Filters of the predecessor's network (learning/networks.py)."""
 
+BACKBONES = {
+    "efficientnet_lite0": 7_651,
+    "efficientnet_b0": 7_651,
+    "vgg16": 305_856,
+    "vgg19": 388_800,
+    "resnet50": 76_848,
+    "resnet152": 224_816,
+}
+"""Multiplications of published networks per pixel that they see, all parts trained or not."""
+
 SLOWER = {"float32": 2.3, "mixed_bfloat16": 20.0}
 """How many times as long a precision takes as native bfloat16: measured with AMX, and without (docs/decisions/precision.md)."""
 
@@ -28,6 +38,9 @@ def multiplications(model: Model, pixels: float, bands: int) -> float:
         return slower * _pairs([(width, width) for width in model.widths], pixels, bands)
     if model.network.name == "olr_cnn":
         return slower * _pairs(OLR_CNN, pixels, bands)
+    if model.network.backbone is not None:
+        seen = model.network.side**2 if model.network.side else pixels
+        return slower * seen * BACKBONES[model.network.backbone]
     return slower * _residual(model.network, pixels, bands)
 
 

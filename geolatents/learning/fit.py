@@ -27,6 +27,7 @@ import tensorflow as tf
 from geolatents.errors import TrainingError
 from geolatents.files import atomic_path
 from geolatents.learning.checkpoints import Checkpoints, Saved
+from geolatents.learning.rates import RatedAdamW
 from geolatents.logs import LOG, progress
 from geolatents.seeds import derived_seed
 
@@ -155,16 +156,20 @@ def adamw(
     steps: int,
     precision: str,
     average: float = 0.0,
+    shares: Mapping[str, float] | None = None,
 ) -> keras.optimizers.Optimizer:
     """AdamW (Loshchilov and Hutter 2019) that spares normalisation and biases from decay.
 
     With ``average`` above 0 it keeps the exponential moving average of the weights (Polyak and Juditsky
-    1992), which :func:`fit` measures and returns.
+    1992), which :func:`fit` measures and returns. ``shares`` give variables, by their path, a share of
+    the learning rate.
     """
     rate = learning_rate if schedule == "constant" else cosine_schedule(learning_rate, steps)
-    optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=weight_decay, use_ema=average > 0, ema_momentum=average or 0.99
-    )
+    averaged = {"use_ema": average > 0, "ema_momentum": average or 0.99}
+    if shares:
+        optimizer = RatedAdamW(rate, weight_decay, shares, **averaged)
+    else:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=weight_decay, **averaged)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return scaled_for(optimizer, precision)
 

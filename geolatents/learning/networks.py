@@ -13,8 +13,9 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
+from geolatents.learning.backbones import backbone_features
+from geolatents.learning.layers import FusedBatchNormalisation, Standardise
 from geolatents.learning.precision import Precision
 from geolatents.settings.models import Network
 
@@ -22,93 +23,6 @@ SMALLEST_SIDE = 8
 """Shortest side of a tile, in pixels, that the networks accept."""
 
 OLR_CNN_WIDTHS = ((64, 64), (64, 64), (64, 64), (128, 128), (256, 256))
-
-
-@keras.saving.register_keras_serializable(package="geolatents")
-class Standardise(keras.layers.Layer):  # type: ignore[misc]
-    """Per-band ``(x - mean) / std``; NaN pixels become 0, the band's mean.
-
-    Computes in float32, since raw values of 16-bit images do not fit bfloat16.
-    """
-
-    def __init__(
-        self,
-        mean: Sequence[float],
-        std: Sequence[float],
-        bands: Sequence[str] = (),
-        **kwargs: Any,
-    ) -> None:
-        """Create the layer.
-
-        Args:
-            mean: Mean per band of the training tiles, in stored units.
-            std: Standard deviation per band, same units; 0 (a constant band) counts as 1.
-            bands: Band names, kept for messages; may be empty.
-            kwargs: Arguments of the Keras layer.
-        """
-        super().__init__(**{**kwargs, "dtype": "float32", "trainable": False})
-        self.mean = [float(value) for value in mean]
-        self.std = [float(value) for value in std]
-        self.bands = [str(name) for name in bands]
-
-    def call(self, tiles: Any) -> Any:
-        """Standardise ``tiles (tile, y, x, band)``."""
-        spread = [value if value > 0 else 1.0 for value in self.std]
-        scaled = (
-            keras.ops.cast(tiles, "float32") - np.asarray(self.mean, np.float32)
-        ) / np.asarray(spread, np.float32)
-        return keras.ops.where(keras.ops.isnan(scaled), 0.0, scaled)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape stays."""
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Statistics and names, so that a saved model carries them."""
-        return {**super().get_config(), "mean": self.mean, "std": self.std, "bands": self.bands}
-
-
-@keras.saving.register_keras_serializable(package="geolatents")
-class FusedBatchNormalisation(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Keras' batch normalisation of maps by TensorFlow's one fused kernel where there is no GPU.
-
-    Keras composes it of a dozen operations; on a processor the fused kernel makes a whole training
-    step of the residual network 1.5 times faster in bfloat16 and twice as fast in float32.
-    Weights, configuration and results are Keras'. Made in the scope of a strategy with several devices,
-    it takes its statistics over all of them, so that a step is the same on any number of devices.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        """Create the layer.
-
-        Args:
-            kwargs: Arguments of Keras' layer.
-        """
-        several = tf.distribute.get_strategy().num_replicas_in_sync > 1
-        super().__init__(**{"synchronized": several, **kwargs})
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise ``inputs (tile, y, x, channel)``."""
-        learns = bool(training and self.trainable)
-        if (
-            tf.config.get_visible_devices("GPU")
-            or mask is not None
-            or (learns and self.synchronized)
-        ):
-            return super().call(inputs, training=training, mask=mask)
-        normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=tf.cast(self.gamma, tf.float32),
-            offset=tf.cast(self.beta, tf.float32),
-            mean=[] if learns else tf.convert_to_tensor(self.moving_mean),
-            variance=[] if learns else tf.convert_to_tensor(self.moving_variance),
-            epsilon=self.epsilon,
-            is_training=learns,
-        )
-        if learns:
-            for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(moving * self.momentum + new * (1.0 - self.momentum))
-        return normalised
 
 
 def build_network(
@@ -140,11 +54,16 @@ def build_network(
 
     Raises:
         ValueError: A side is shorter than 8 px, or the statistics do not fit the bands.
+        TrainingError: The weights of a backbone cannot be used, or it cannot see such tiles.
     """
     inputs = tile_input(shape, mean, std)
     features = standardised(inputs, mean, std, bands)
-    body = {"residual": _residual, "olr_cnn": _olr_cnn}[network.name]
-    features = body(features, network, keras.DTypePolicy(precision))
+    policy = keras.DTypePolicy(precision)
+    if network.name == "backbone":
+        features = backbone_features(features, network, shape, bands, (mean, std), policy)
+    else:
+        body = {"residual": _residual, "olr_cnn": _olr_cnn}[network.name]
+        features = body(features, network, policy)
     logits = keras.layers.Dense(n_labels, dtype="float32", name="logits")(features)
     return keras.Model(inputs, logits, name=network.name)
 

@@ -18,6 +18,7 @@ from geolatents.files import atomic_path, read_json, write_json
 from geolatents.labels.parts import PARTS, parts_of
 from geolatents.labels.sets import read_labels
 from geolatents.learning import augment as augmentation
+from geolatents.learning.backbones import check_tiles, rate_shares
 from geolatents.learning.calibration import fit_temperature
 from geolatents.learning.checkpoints import Checkpoints
 from geolatents.learning.devices import scope_of
@@ -43,7 +44,7 @@ from geolatents.learning.prepare import (
 from geolatents.logs import LOG
 from geolatents.olr.predict import predict_arrays, predict_scores, scorer, write_predictions
 from geolatents.settings.models import Classifier
-from geolatents.stores import open_store, read_strings
+from geolatents.stores import open_store, read_array, read_strings
 
 MONITOR = "validation_macro_ap"
 
@@ -68,12 +69,13 @@ def check_training(
 
     Raises:
         TrainingError: A part has no tiles, a label has no positives in training, no label can be
-            validated, or a labelled tile is in no store.
+            validated, a labelled tile is in no store, or a backbone cannot see such tiles.
         SplitError: A labelled tile is in no part.
         StoreError: A store is missing, truncated, or not what its manifest says.
     """
     check_stores([*stores, labels])
     _check_manifests(stores, manifests)
+    _check_backbone(settings, stores)
     found = read_labels(labels)
     _check_positions(found.ids, stores, labels)
     part, _ = parts_of(found.ids, split)
@@ -190,6 +192,7 @@ def fit_classifier(
             steps,
             precision,
             settings.average,
+            rate_shares(network, settings.network),
         ),
         partial(order.batches, tiles),
         epochs=settings.epochs,
@@ -277,6 +280,18 @@ def _check_manifests(stores: Sequence[Path], manifests: Sequence[Path]) -> None:
                     found=f"shape {found}" if found else "no such array",
                     fix="delete the store with its manifest and rerun the rule that makes it",
                 )
+
+
+def _check_backbone(settings: Classifier, stores: Sequence[Path]) -> None:
+    if settings.network.name != "backbone":
+        return
+    for store in stores:
+        group = open_store(store)
+        shape, bands = group["images"].shape[1:], group.attrs["bands"]  # type: ignore[union-attr]
+        means = read_array(group, "mean")
+        if np.isfinite(means).any():
+            mean = np.nan_to_num(np.nanmean(means, axis=0))
+            check_tiles(settings.network, shape, bands, mean, store)  # type: ignore[arg-type]
 
 
 def _check_positions(ids: npt.NDArray[np.str_], stores: Sequence[Path], labels: Path) -> None:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from geolatents.learning.networks import Standardise
+from geolatents.learning.layers import Standardise
 from geolatents.learning.precision import Precision
 from geolatents.settings.models import Decoder
 

@@ -9,13 +9,21 @@ from pydantic import Field, model_validator
 
 from geolatents.settings.base import Name, Section
 
+BackboneName = Literal[
+    "efficientnet_lite0", "efficientnet_b0", "vgg16", "vgg19", "resnet50", "resnet152"
+]
+
+STAGES = 5
+"""Stages of every backbone: parts of it whose maps have one size."""
+
 
 class Network(Section):
     """A network by name."""
 
-    name: Literal["residual", "olr_cnn"] = Field(
+    name: Literal["residual", "olr_cnn", "backbone"] = Field(
         "residual",
-        description="`residual`: compact residual network; `olr_cnn`: the predecessor's ten convolutions, size-agnostic.",
+        description="`residual`: compact residual network; `olr_cnn`: the predecessor's ten convolutions, size-agnostic; "
+        "`backbone`: a published network, pretrained where `weights` are given, with average pooling and one dense layer.",
     )
     widths: list[Annotated[int, Field(ge=1)]] = Field(
         [32, 64, 128],
@@ -27,6 +35,78 @@ class Network(Section):
         2, ge=1, le=4, description="`residual`: stride of the first convolution."
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout before the output.")
+    backbone: BackboneName | None = Field(
+        None, description="`backbone`: which one, without its own output layers."
+    )
+    weights: str | None = Field(
+        None,
+        description="`backbone`: pretrained weights: a `.keras`, `.weights.h5` or `.h5` file, relative to the data folder; `imagenet`: Keras' own download; none: from scratch.",
+    )
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="`backbone`: hash that the file of the weights must have; none: any file of this architecture.",
+    )
+    units: Literal["own", "lite", "caffe", "torch", "signed"] = Field(
+        "own",
+        description="`backbone`: what its pixels were in training; `own`: as published with it; `lite`: (x - 127) / 128; "
+        "`caffe`: BGR less the mean colour; `torch`: (x / 255 - mean) / std of ImageNet; `signed`: x / 127.5 - 1.",
+    )
+    values: Literal["bytes", "statistics"] = Field(
+        "bytes",
+        description="`backbone`: how tiles become its pixels; `bytes`: they are 0..255 already; `statistics`: mean and standard "
+        "deviation of each band in the training tiles become those of ImageNet, for reflectances and other ranges.",
+    )
+    rgb: list[str] | None = Field(
+        None,
+        min_length=3,
+        max_length=3,
+        description="`backbone`: bands that it sees as red, green and blue; default: those of these names (or B04, B03, B02), or the only three.",
+    )
+    side: int | None = Field(
+        None,
+        ge=32,
+        description="`backbone`: pixels of the shorter side, to which tiles are resized inside the network; default: as they are.",
+    )
+    frozen: Literal["all", "none"] | Annotated[int, Field(ge=1)] = Field(
+        "none",
+        description="`backbone`: what keeps its weights and statistics: `all`, `none`, or so many first stages; a stage ends where the map is halved, and all backbones have five.",
+    )
+    statistics: Literal["kept", "learned"] = Field(
+        "kept",
+        description="`backbone`: batch normalisation uses the pretrained `kept` statistics while its scale and offset learn, or those of each batch (`learned`).",
+    )
+    learning_rate_scale: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="`backbone`: learning rate of its last stage as a share of that of the output layer; from scratch all learn alike.",
+    )
+    learning_rate_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="`backbone`: learning rate of each earlier stage as a share of that of the next one.",
+    )
+
+    @model_validator(mode="after")
+    def _backbone_fits(self) -> Network:
+        if (self.name == "backbone") != (self.backbone is not None):
+            raise ValueError(
+                "`name: backbone` needs `backbone`, the name of the network"
+                if self.backbone is None
+                else "`backbone` needs `name: backbone`"
+            )
+        if self.weights is None and (self.sha256 or self.frozen != "none"):
+            key = "sha256" if self.sha256 else "frozen"
+            raise ValueError(f"`{key}` needs `weights`: without them nothing is pretrained")
+        if self.weights == "imagenet" and self.backbone == "efficientnet_lite0":
+            raise ValueError(
+                "Keras has no weights of efficientnet_lite0; name a file with `weights`"
+            )
+        if isinstance(self.frozen, int) and self.frozen > STAGES:
+            raise ValueError(f"`frozen` is at most {STAGES}, the number of stages, or `all`")
+        return self
 
 
 class Loss(Section):
