@@ -38,55 +38,36 @@ def write(space: Workspace, values: dict[str, Any]) -> None:
     (space.folder / "config.yaml").write_text(yaml.safe_dump(values))
 
 
-def test_a_tiny_study_of_satellite_and_orthophotos(tmp_path: Path) -> None:
-    space = Workspace(tmp_path)
+def tiny_study(space: Workspace) -> None:
+    """One small scene of each kind, the experiments on combined labels, and nothing else of the study."""
     values = shipped("thesis.yaml") | {"results": str(space.results)}
     data = values["datasets"]
     del data["orthophotos-coarse"]
-    data["planetscope"]["imagery"]["scene_size"] = 768
-    data["orthophotos"]["imagery"] |= {"scene_size": 768, "pixel": 3}
+    data["planetscope"]["imagery"] |= {"scenes": 1, "scene_size": 768}
+    data["orthophotos"]["imagery"] |= {"scenes": 1, "scene_size": 768}
     data["orthophotos"]["labels"]["combined"]["min_labels"] = 1
     for dataset in data.values():
-        dataset["splits"] = {"blocks": dataset["splits"]["blocks"] | {"block": 700}}
-        # What occurs in a few hundred tiles is not in every part: no label set of all labels.
+        # What occurs in a few hundred tiles is not in every block, and rare labels are in no part.
+        dataset["splits"] = {"blocks": {"kind": "random", "validation": 0.2, "test": 0.3}}
         dataset["labels"] = {"combined": dataset["labels"]["combined"]}
     kept = {
         "planetscope": {"combined": "combined", "improved": "combined-ours"},
         "orthophotos": {"combined": "ortho-combined"},
     }
     values["study"] = {"thesis": kept}
-    wanted = {name for parts in kept.values() for name in parts.values()}
-    values["experiments"] = {k: v for k, v in values["experiments"].items() if k in wanted}
-    used = {name for e in values["experiments"].values() for name in (e["classifier"], e.get("siamese"))}  # fmt: skip
+    wanted = [name for parts in kept.values() for name in parts.values()]
+    values["experiments"] = {name: values["experiments"][name] for name in wanted}
+    used = {e.get(kind) for e in values["experiments"].values() for kind in ("classifier", "siamese")}  # fmt: skip
     values["models"] = {k: v for k, v in values["models"].items() if k in used}
     quick(values["models"])
     write(space, values)
 
-    run = space.run()
 
-    assert run.code == 0, run.output
-    assert {name: run.jobs[name] for name in ("compare_study", "draw_study")} == {
-        "compare_study": 1, "draw_study": 1,
-    }  # fmt: skip
-    study = read_json(space.results / "study" / "thesis.json")
-    tables = {table["key"]: table for table in study["tables"]}
-    ours = {row["what"]: row for row in tables["6"]["rows"] if row["by"] == "ours"}
-    assert ours["combined labels"]["accuracy"]["n"] == 1
-    assert ours["focal loss"]["missing"] == "not run"
-    assert tables["7b"]["rows"][1]["constant"]["mean"] > 0
-    assert tables["improved"]["rows"][2]["macro_f1"]["mean"] >= 0
-    page = (space.results / "report" / "index.html").read_text()
-    assert 'id="study-thesis"' in page
-    assert len(list((space.results / "study" / "thesis").glob("figure-*.png"))) == 9
-    assert space.run("--dry-run").jobs == {}
-
-
-def test_the_check_on_faces_on_a_generated_copy_of_its_layout(tmp_path: Path) -> None:
-    space = Workspace(tmp_path)
+def faces(space: Workspace) -> None:
+    """The layout of CelebA with 48 generated images, its 40 attributes and its official parts."""
     folder = space.data / "celeba"
     folder.mkdir(parents=True)
-    count = 48
-    archive_makers.celeba(folder, count)
+    archive_makers.celeba(folder, 48)
     mapping = ROOT / "config" / "celeba-38.csv"
     names = pd.read_csv(mapping)["code"].tolist()
     table = folder / "list_attr_celeba.txt"
@@ -105,19 +86,55 @@ def test_the_check_on_faces_on_a_generated_copy_of_its_layout(tmp_path: Path) ->
     quick(values["models"])
     write(space, values)
 
-    run = space.run()
 
-    assert run.code == 0, run.output
-    labels = read_json(space.results / "celeba" / "labels" / "attributes.json")
+def check_tiny_study(results: Path) -> None:
+    study = read_json(results / "study" / "thesis.json")
+    tables = {table["key"]: table for table in study["tables"]}
+    ours = {row["what"]: row for row in tables["6"]["rows"] if row["by"] == "ours"}
+    assert ours["combined labels"]["accuracy"]["n"] == 1
+    assert ours["focal loss"]["missing"] == "not run"
+    assert tables["7b"]["rows"][1]["constant"]["mean"] > 0
+    assert tables["improved"]["rows"][2]["macro_f1"]["mean"] >= 0
+    page = (results / "report" / "index.html").read_text()
+    assert 'id="study-thesis"' in page
+    assert len(list((results / "study" / "thesis").glob("figure-*.png"))) == 9
+    tiles = read_json(results / "planetscope" / "tiles.json")
+    assert tiles["size"] in ([82, 33], [33, 82])
+
+
+def check_faces(results: Path) -> None:
+    labels = read_json(results / "celeba" / "labels" / "attributes.json")
     codes = [item["code"] for item in labels["attributes"]["classes"]]
     assert len(codes) == 38
     assert not {"Wearing_Necklace", "Wearing_Necktie"} & set(codes)
-    split = read_json(space.results / "celeba" / "splits" / "official.json")
+    split = read_json(results / "celeba" / "splits" / "official.json")
     assert {k: split["counts"][k] for k in ("train", "validation", "test")} == {
         "train": 24, "validation": 12, "test": 12,
     }  # fmt: skip
-    study = read_json(space.results / "study" / "faces.json")
-    faces = next(table for table in study["tables"] if table["key"] == "celeba")["rows"]
-    assert faces[0]["predecessor"] == 0.91
-    assert 0 <= faces[0]["ours"]["mean"] <= 1
-    assert faces[1]["ours"]["mean"] >= 0
+    study = read_json(results / "study" / "faces.json")
+    rows = next(table for table in study["tables"] if table["key"] == "celeba")["rows"]
+    assert rows[0]["predecessor"] == 0.91
+    assert 0 <= rows[0]["ours"]["mean"] <= 1
+    assert rows[1]["ours"]["mean"] >= 0
+
+
+def test_a_tiny_study_of_satellite_and_orthophotos(tmp_path: Path) -> None:
+    space = Workspace(tmp_path)
+    tiny_study(space)
+
+    run = space.run()
+
+    assert run.code == 0, run.output
+    assert (run.jobs["compare_study"], run.jobs["draw_study"]) == (1, 1)
+    check_tiny_study(space.results)
+    assert space.run("--dry-run").jobs == {}
+
+
+def test_the_check_on_faces_on_a_generated_copy_of_its_layout(tmp_path: Path) -> None:
+    space = Workspace(tmp_path)
+    faces(space)
+
+    run = space.run()
+
+    assert run.code == 0, run.output
+    check_faces(space.results)
