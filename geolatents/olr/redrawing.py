@@ -46,7 +46,8 @@ class StandardTiles:
         """Tiles (tile, y, x, band) of the given rows; pixels without data are 0, the band's mean."""
         images = self.tiles.images.take(self.tiles.positions[rows]).astype(np.float32)
         spread = np.where(self.std > 0, self.std, 1.0)
-        return np.nan_to_num((images - self.mean.astype(np.float32)) / spread.astype(np.float32))
+        scaled = (images - self.mean.astype(np.float32)) / spread.astype(np.float32)
+        return np.asarray(np.nan_to_num(scaled), np.float32)
 
     def chunks(self, rows: Indices) -> Iterator[Indices]:
         """The rows in parts that fit into memory."""
@@ -77,12 +78,13 @@ class Components:
 
     def project(self, images: Images) -> Images:
         """Coordinates (tile, component)."""
-        return (images - self.mean).reshape(len(images), -1) @ self.axes.T
+        flat = (images - self.mean).reshape(len(images), -1)
+        return np.asarray(flat @ self.axes.T, np.float32)
 
     def draw(self, images: Images) -> Images:
         """The images as far as the components can show them."""
         drawn = self.project(images) @ self.axes
-        return drawn.reshape(images.shape) + self.mean
+        return np.asarray(drawn.reshape(images.shape) + self.mean, np.float32)
 
 
 def principal_components(
