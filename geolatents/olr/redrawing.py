@@ -78,12 +78,13 @@ class Components:
 
     def project(self, images: Images) -> Images:
         """Coordinates (tile, component)."""
-        return np.asarray((images - self.mean).reshape(len(images), -1) @ self.axes.T, np.float32)
+        flat = (images - self.mean).reshape(len(images), -1)
+        return np.asarray(flat @ self.axes.T, np.float32)
 
     def draw(self, images: Images) -> Images:
         """The images as far as the components can show them."""
         drawn = self.project(images) @ self.axes
-        return drawn.reshape(images.shape) + self.mean
+        return np.asarray(drawn.reshape(images.shape) + self.mean, np.float32)
 
 
 def principal_components(

@@ -230,7 +230,7 @@ def test_experiments_share_a_folder() -> None:
         ({"images": "x/demo"}, "apply_to.0: there is a dataset 'demo' already; state another `name`"),
         ({"images": "x/tiles"}, "gives no name for a dataset \\('tiles'\\); state `name`"),
         ({"images": "x/ü.zip"}, "gives no name for a dataset"),
-        ({"images": "x", "tabel": "y"}, "apply_to.0.tabel: unknown key; did you mean 'table'"),
+        ({"images": "x", "tables": "y"}, "apply_to.0.tables: unknown key; did you mean 'table'"),
         ({"images": "new", "groups": "part"}, "has no official parts"),
     ],
 )  # fmt: skip
