@@ -54,6 +54,7 @@ from geolatents.olr.predict import (
     scorer,
     write_predictions,
 )
+from geolatents.olr.refine import refine_directions
 from geolatents.olr.samples import read_predictions
 from geolatents.olr.siamese_network import (
     SCORES,
@@ -144,6 +145,8 @@ def train_siamese(
         student, state = fit_siamese(
             settings, seed, known, tiles, read_order(order, tiles), described, checkpoints
         )
+    if settings.method == "polar" and settings.within != "probability" and settings.refine_steps:
+        refine_directions(student, known, settings, tiles, described, seed)
     with atomic_path(model) as part:
         save_model(student, part)
     write_history(state.rows, history)

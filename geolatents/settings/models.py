@@ -321,6 +321,11 @@ class Siamese(Section):
         le=1,
         description="Share of true training labels in the targets of the label scores; the rest is the teacher's.",
     )
+    refine_steps: int = Field(
+        2000,
+        ge=0,
+        description="`method: polar`: steps in which directions are refined on the trained trunk's features of whole tiles; none with `within: probability`.",
+    )
     occlusion: Occlusion = Field(
         Occlusion(), description="Occlusion of the student's tiles, and of the teacher's."
     )

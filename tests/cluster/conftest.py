@@ -182,7 +182,7 @@ def demo_config() -> dict[str, Any]:
     }
     network = {"name": "residual", "widths": [8, 16], "stem_stride": 2}
     config["models"]["demo-classifier"] |= {"epochs": 2, "seeds": [0, 1], "network": network}
-    config["models"]["demo-siamese"] |= {"epochs": 1, "weak_teacher": "use"}
+    config["models"]["demo-siamese"] |= {"epochs": 1, "weak_teacher": "use", "refine_steps": 50}
     return dict(config)
 
 

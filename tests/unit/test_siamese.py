@@ -12,7 +12,9 @@ from geolatents.errors import TrainingError
 from geolatents.learning.networks import build_network, with_probabilities
 from geolatents.learning.prepare import read_tiles, training_statistics
 from geolatents.olr.classifier import save_model
-from geolatents.olr.siamese import build_siamese, load_teacher, train_siamese
+from geolatents.olr.pairs import likeness_followed
+from geolatents.olr.refine import refine_directions
+from geolatents.olr.siamese import build_siamese, embed, load_teacher, train_siamese
 from geolatents.olr.siamese_network import EMBEDDING, SCORES, flat_outputs, split_outputs
 from geolatents.settings.models import Classifier, Network, Occlusion, Siamese
 from geolatents.stores import open_store, read_array, read_strings
@@ -29,6 +31,7 @@ def siamese(**changes):
         "epochs": 4,
         "widths": [4, 8],
         "precision": "float32",
+        "refine_steps": 20,
         "occlusion": {"min_area": 0.05, "max_area": 0.3},
     }
     return Siamese(**(values | changes))
@@ -194,3 +197,31 @@ def test_the_predecessors_values_give_way_to_what_is_given():
 def test_what_does_not_go_together_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         siamese(**changes)
+
+
+def test_refinement_makes_directions_follow_the_likeness_and_leaves_the_scores(files):
+    tiles = read_tiles(files.stores, files.labels, files.split)
+    teacher = untrained_teacher(*training_statistics(tiles))
+    student = build_siamese(siamese(), (16, 16, 2), teacher)
+    described = tiles.labels.astype("f4")
+    train = tiles.of("train")
+
+    def follows():
+        vectors, scores = embed(student, tiles, flips=False)
+        unit = vectors[train] / np.linalg.norm(vectors[train], axis=-1, keepdims=True)
+        return likeness_followed(siamese(), unit, described[train]), scores
+
+    before, scores = follows()
+    weights = {w.path: np.array(w) for w in student.weights}
+    refine_directions(student, teacher, siamese(refine_steps=300), tiles, described, seed=1)
+    after, same = follows()
+    assert after > before + 0.1
+    np.testing.assert_array_equal(scores, same)
+    changed = {w.path for w in student.weights if not np.array_equal(w, weights[w.path])}
+    assert {path.split("/")[0] for path in changed} == {"vectors"}
+
+    again = build_siamese(siamese(), (16, 16, 2), teacher)
+    again.set_weights([weights[w.path] for w in student.weights])
+    refine_directions(again, teacher, siamese(refine_steps=300), tiles, described, seed=1)
+    for one, two in zip(student.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-4)

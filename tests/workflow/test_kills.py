@@ -151,7 +151,7 @@ def configure_everything(space: Workspace) -> None:
         models={
             "small-siamese": {
                 "kind": "siamese", "teacher": "small-classifier", "epochs": 1, "k": 2,
-                "weak_teacher": "use", "precision": "float32", "deterministic": True,
+                "weak_teacher": "use", "refine_steps": 20, "precision": "float32", "deterministic": True,
             },
         },
         experiments={
