@@ -18,6 +18,7 @@ def test_a_proof_is_made_and_made_once(workspace: Workspace) -> None:
         models={
             "small-siamese": {
                 "kind": "siamese", "teacher": "small-classifier", "epochs": 1, "k": 2,
+                "weak_teacher": "use", "refine_steps": 20,
                 "precision": "float32", "deterministic": True,
             }
         },
