@@ -155,8 +155,8 @@ def adamw(
     schedule: Literal["constant", "cosine"],
     steps: int,
     precision: str,
-    average: float = 0.0,
     shares: Mapping[str, float] | None = None,
+    average: float = 0.0,
 ) -> keras.optimizers.Optimizer:
     """AdamW (Loshchilov and Hutter 2019) that spares normalisation and biases from decay.
 

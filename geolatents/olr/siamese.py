@@ -244,7 +244,12 @@ def _optimizer(settings: Siamese, steps: int, precision: str) -> keras.optimizer
         rate = cosine_schedule(settings.learning_rate, steps)
         return scaled_for(keras.optimizers.RMSprop(rate), precision)
     return adamw(
-        settings.learning_rate, settings.weight_decay, "cosine", steps, precision, settings.average
+        settings.learning_rate,
+        settings.weight_decay,
+        "cosine",
+        steps,
+        precision,
+        average=settings.average,
     )
 
 

@@ -91,6 +91,7 @@ def test_saved_model_gives_the_predictions(trained, files):
     model = load_model(trained["model"])
     tiles = files.images[[5, 3, 100]]
     views = [tiles, tiles[:, ::-1], tiles[:, :, ::-1], tiles[:, ::-1, ::-1]]
+    views += [view.swapaxes(1, 2) for view in views]
     direct = np.mean([np.asarray(model(view, training=False)) for view in views], axis=0)
     np.testing.assert_allclose(found, direct, atol=1e-5)
 
