@@ -230,7 +230,7 @@ def fit_decoder(
         _objective(decoder, list(code.codes)),
         adamw(
             settings.learning_rate, settings.weight_decay, "cosine",
-            order.steps(settings.epochs), precision, settings.average,
+            order.steps(settings.epochs), precision, average=settings.average,
         ),
         partial(_batches, code, order),
         epochs=settings.epochs,
