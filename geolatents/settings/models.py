@@ -97,6 +97,8 @@ class Network(Section):
                 if self.backbone is None
                 else "`backbone` needs `name: backbone`"
             )
+        if self.weights is not None and self.backbone is None:
+            raise ValueError("`weights` needs `name: backbone`")
         if self.weights is None and (self.sha256 or self.frozen != "none"):
             key = "sha256" if self.sha256 else "frozen"
             raise ValueError(f"`{key}` needs `weights`: without them nothing is pretrained")

@@ -1,5 +1,6 @@
 """Backbones: read from files, cut, fed with the right pixels, frozen as far as wanted, fine-tuned by stages."""
 
+import itertools
 import subprocess
 import sys
 
@@ -22,6 +23,7 @@ from geolatents.learning.backbones import (
     stages_of,
     trunk_of,
 )
+from geolatents.learning.checkpoints import Checkpoints
 from geolatents.learning.fit import Objective, adamw, fit
 from geolatents.learning.networks import build_network, with_probabilities
 from geolatents.learning.weights import DOWNLOADS, require_weights, weights_file
@@ -31,6 +33,8 @@ LITE = "efficientnet_lite0"
 MEAN, STD = [90.0, 100.0, 110.0], [40.0, 50.0, 60.0]
 RGB = ["red", "green", "blue"]
 SHAPE = (40, 48, 3)
+FIGURES = itertools.count()
+"""What a validation measures: more each time, so that the last weights are the best."""
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +69,7 @@ def network(**changes):
 
 
 def build(settings, shape=SHAPE, bands=RGB, precision="float32", mean=MEAN, std=STD):
+    keras.utils.set_random_seed(2)
     return build_network(settings, shape, 4, mean, std, bands=bands, precision=precision)
 
 
@@ -72,7 +77,7 @@ def tiles(n=6, shape=SHAPE):
     return np.random.default_rng(3).integers(0, 256, (n, *shape)).astype(np.uint8)
 
 
-def train(model, settings, precision="float32", epochs=2, **options):
+def train(model, settings, precision="float32", epochs=2, checkpoints=None):
     rng = np.random.default_rng(5)
     images, targets = tiles(8), rng.integers(0, 2, (8, 4)).astype(np.float32)
 
@@ -87,11 +92,9 @@ def train(model, settings, precision="float32", epochs=2, **options):
         lambda epoch, start: [(images[i::2], targets[i::2]) for i in range(start, 2)],
         epochs=epochs,
         steps_per_epoch=2,
-        validate=lambda: (
-            {"figure": next(options["figures"])} if "figures" in options else {"figure": 0.0}
-        ),
+        validate=lambda: {"figure": float(next(FIGURES))},
         monitor="figure",
-        checkpoints=options.get("checkpoints"),
+        checkpoints=checkpoints,
     )
 
 
@@ -103,8 +106,10 @@ def test_a_file_is_read_and_cut_at_its_last_map(ending, whole, tmp_path):
     file = tmp_path / f"weights{ending}"
     if ending == ".keras":
         whole.save(file)
+    elif ending == ".h5":
+        whole.save(file)  # HDF5 as Keras' own downloads have it
     else:
-        whole.save_weights(file) if ending == ".weights.h5" else _save_old(whole, file)
+        whole.save_weights(file)
     trunk = read_trunk(LITE, file)
     x = np.random.default_rng(0).normal(size=(2, 64, 33, 3)).astype(np.float32)
     expected = keras.Model(whole.input, whole.get_layer("gap").output)(x, training=False)
@@ -112,11 +117,6 @@ def test_a_file_is_read_and_cut_at_its_last_map(ending, whole, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert trunk.output.shape == (None, None, None, 12)
     assert "fc" not in {layer.name for layer in trunk.layers}
-
-
-def _save_old(model, file):
-    """HDF5 as Keras' own downloads have it."""
-    model.save(file)
 
 
 @pytest.mark.parametrize("with_top", [True, False])
@@ -401,6 +401,25 @@ def test_earlier_stages_learn_more_slowly(file):
     assert moved["stem_bn/beta"] < 0.6e-4 * 2.1e-2
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_an_interrupted_training_ends_as_an_undisturbed_one(precision, file, tmp_path):
+    settings = network(frozen=2, learning_rate_decay=0.5)
+    through = build(settings, precision=precision)
+    train(through, settings, precision)
+    train(
+        build(settings, precision=precision),
+        settings,
+        precision,
+        1,
+        Checkpoints(tmp_path / "s", "a", 0),
+    )
+    again = build(settings, precision=precision)
+    state = train(again, settings, precision, 2, Checkpoints(tmp_path / "s", "a", 0))
+    assert state.step == 4
+    for found, expected in zip(again.get_weights(), through.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_and_ends_in_float32(precision, file):
     settings = network(frozen=2)
@@ -440,6 +459,7 @@ def test_a_saved_network_needs_neither_the_file_nor_this_module(file, tmp_path):
     [
         ({"name": "backbone"}, "needs `backbone`"),
         ({"backbone": "vgg16"}, "needs `name: backbone`"),
+        ({"weights": "a.keras"}, "`weights` needs `name: backbone`"),
         ({"name": "backbone", "backbone": "vgg16", "frozen": "all"}, "`frozen` needs `weights`"),
         ({"name": "backbone", "backbone": "vgg16", "sha256": "0" * 64}, "`sha256` needs `weights`"),
         (

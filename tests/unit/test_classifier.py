@@ -205,6 +205,14 @@ def test_check_names_labels_without_training_positives(files, tmp_path):
     assert not (tmp_path / "check.json").exists()
 
 
+def test_a_backbone_needs_three_bands(files, tmp_path):
+    settings = classifier(network=Network(name="backbone", backbone="vgg16", side=64))
+    out = tmp_path / "check.json"
+    with pytest.raises(TrainingError, match=r"fewer than three bands[\s\S]*found: b0, b1"):
+        check_training(settings, files.stores, files.manifests, files.labels, files.split, out)
+    assert not out.exists()
+
+
 def test_check_names_parts_without_tiles(files, tmp_path):
     parts = np.where(files.parts == "test", "train", files.parts).tolist()
     with pytest.raises(TrainingError, match=r"test part has no labelled tiles[\s\S]*test 0"):

@@ -105,6 +105,28 @@ def test_multiplications_are_those_of_the_network(monkeypatch: pytest.MonkeyPatc
         assert multiplications(settings, 64 * 64, 4) == pytest.approx(counted, rel=0.02)
 
 
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg16"])
+def test_multiplications_of_a_backbone_are_those_of_what_it_sees(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    from geolatents.estimate import networks
+    from geolatents.learning.backbones import _built, cut
+
+    monkeypatch.setattr(networks, "processor_has_bfloat16", lambda: True)
+    trunk = cut(_built(name))
+    counted, side = 0, 64
+    for layer in trunk.layers:
+        side //= max(getattr(layer, "strides", None) or [1])
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+            counted += side**2 * layer.kernel.shape.num_elements()
+    settings = Classifier(
+        kind="classifier", dataset="data", network=Network(name="backbone", backbone=name, side=64)
+    )
+    assert multiplications(settings, 16 * 16, 3) == pytest.approx(counted, rel=0.01)
+
+
 def _map_of(model: Any, layer: Any) -> tuple[int, ...]:
     """Height, width and channels that reach a layer for tiles of 64 pixels."""
     import keras

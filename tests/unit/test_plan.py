@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from geolatents.errors import ConfigError
+from geolatents.errors import ConfigError, TrainingError
 from geolatents.paths import DATA_VARIABLE
 from geolatents.plan import Plan
 from geolatents.settings.config import load_config, validate_config
@@ -99,3 +100,30 @@ def test_a_proof_reads_every_split_and_seed_of_its_experiments(folder: Path) -> 
         "results/small/experiments/small/agreement.json",
         "results/small/splits/chance.json",
     } <= set(files)
+
+
+def test_pretrained_weights_are_a_source_by_their_content(folder: Path) -> None:
+    network = {"name": "backbone", "backbone": "vgg16", "weights": "vgg16.weights.h5"}
+    config = make_config(folder, models={"small-classifier": {"network": network}})
+    with pytest.raises(TrainingError, match=r"missing[\s\S]*small-classifier[\s\S]*data/vgg16"):
+        Plan(load_config(config))
+    file = folder / "data" / "vgg16.weights.h5"
+    file.write_bytes(b"some weights")
+    plan = Plan(load_config(config))
+    assert plan.pretrained() == ["small-classifier"]
+    sources = plan.weights_sources("small-classifier")
+    assert [path.resolve() for path in sources] == [file]
+    before = plan.source_hash(sources)
+    os.utime(file, (1, 1))
+    assert plan.source_hash(sources) == before
+    file.write_bytes(b"more weights")
+    assert plan.source_hash(sources) != before
+
+
+def test_weights_that_keras_downloads_are_no_source(folder: Path) -> None:
+    network = {"name": "backbone", "backbone": "vgg16", "weights": "imagenet"}
+    plan = Plan(load_config(make_config(folder, models={"small-classifier": {"network": network}})))
+    assert plan.pretrained() == ["small-classifier"]
+    assert plan.weights_sources("small-classifier") == []
+    without = Plan(load_config(make_config(folder)))
+    assert (without.pretrained(), without.weights_sources("small-classifier")) == ([], [])

@@ -67,6 +67,26 @@ def config_typo(space: Workspace) -> None:
     config.write_text(config.read_text().replace("min_cover", "min_covr"))
 
 
+def weights(space: Workspace, network: dict[str, object]) -> None:
+    values = {"name": "backbone", "backbone": "efficientnet_lite0", "values": "statistics"}
+    network = {**values, "side": 32, **network}
+    make_config(space.folder, models={"small-classifier": {"network": network}})
+
+
+def missing_weights(space: Workspace) -> None:
+    weights(space, {"weights": "absent.keras"})
+
+
+def other_weights(space: Workspace) -> None:
+    (space.data / "lite.keras").write_bytes(b"not what was meant")
+    weights(space, {"weights": "lite.keras", "sha256": "0" * 64})
+
+
+def unreadable_weights(space: Workspace) -> None:
+    (space.data / "lite.keras").write_bytes(b"no weights")
+    weights(space, {"weights": "lite.keras"})
+
+
 CASES: dict[str, tuple[Callable[[Workspace], None], tuple[str, ...]]] = {
     "scene without CRS": (no_crs, ("scene-0.tif", "CRS")),
     "band count differs": (other_band_count, ("scene-1", "band")),
@@ -77,6 +97,9 @@ CASES: dict[str, tuple[Callable[[Workspace], None], tuple[str, ...]]] = {
     "invalid polygon": (invalid_polygon, ("landcover.gpkg", "invalid")),
     "class not mapped": (unmapped_class, ("groups.csv", "523")),
     "missing data folder": (no_data_folder, ("scene-*.tif", "/nonexistent")),
+    "missing weights": (missing_weights, ("absent.keras", "models.small-classifier")),
+    "other weights than stated": (other_weights, ("lite.keras", "0" * 64)),
+    "weights that cannot be read": (unreadable_weights, ("lite.keras", "efficientnet_lite0")),
     "config typo": (config_typo, ("min_covr", "min_cover")),
 }
 
