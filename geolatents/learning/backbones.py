@@ -77,7 +77,7 @@ RESIZED, POOLED = "resized", "pooled"
 """Names of the layers before and after a backbone."""
 
 BEFORE = (
-    keras.layers.InputLayer, keras.layers.Rescaling, keras.layers.Normalization,
+    keras.layers.InputLayer, keras.layers.Identity, keras.layers.Rescaling, keras.layers.Normalization,
     Standardise, BackboneInput, ShorterSide,
 )  # fmt: skip
 """Layers that only prepare images, at the beginning of a file's network; ours takes their place."""
