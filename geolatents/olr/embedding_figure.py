@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ ROWS = {
 """Differences that are drawn, with their measure."""
 
 BLUE, GREY = "#1b6ca8", "#8c8c8c"
+
+
+REASON_WIDTH = 60
+"""Letters of a reason that fit across the panel."""
 
 
 def draw_embedding(embedding: Path, output: Path, settings: Figures | None = None) -> None:
@@ -59,7 +64,9 @@ def _draw_differences(axes: Axes, found: Mapping[str, Any]) -> None:
     for place, key in zip(places, ROWS, strict=True):
         entry = found[key]
         if entry["difference"] is None:
-            axes.text(0.0, place, f" {entry['reason']}", fontsize=7, color=GREY, va="center")
+            words = textwrap.fill(entry["reason"], REASON_WIDTH)
+            at = axes.get_yaxis_transform()  # across the panel, whatever its numbers are
+            axes.text(0.02, place, words, fontsize=6, color=GREY, va="center", transform=at)
             continue
         if entry["interval"] is not None:
             axes.plot(entry["interval"], [place, place], color=BLUE, lw=2)
