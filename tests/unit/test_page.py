@@ -275,3 +275,4 @@ def test_a_refused_siamese_network_is_told_with_its_reason(built, tmp_path):
     text = page.read_text()
     assert "No Siamese network was trained" in text
     assert "no better than &lt;nothing&gt;" in text
+    assert ">siamese, seed 0<" not in text.partition("Applied to")[0]
