@@ -108,10 +108,21 @@ class ClusterRun:
     def jobs(self) -> list[Job]:
         """Its jobs, as sacct knows them, requeued ones once."""
         columns = "JobID,State,Partition,ReqMem,TimelimitRaw,Comment%200"
+        names = f"--name={self.id}"
+        # Without a start, sacct leaves out what ended before midnight.
         text = self.slurm.command(
-            "sacct", "-X", "-n", "-P", f"--name={self.id}", f"--format={columns}"
+            "sacct", "-X", "-n", "-P", names, f"--format={columns}", "--starttime=now-2days"
         )
         return [Job(*line.split("|", 5)) for line in text.splitlines()]
+
+    def ended(self, name: str, number: int) -> list[Job]:
+        """So many jobs of a small rule; waits for them, as sacct knows the comment of a job only when it has ended."""
+
+        def found() -> list[Job]:
+            jobs = [job for job in self.jobs() if job.comment == f"rule_{name}"]
+            return jobs if len(jobs) >= number else []
+
+        return list(eventually(found, f"{number} jobs of {name} have ended"))
 
     def started(self, name: str, number: int = 1) -> tuple[str, int]:
         """SLURM's id and the process id of a start of a small job; waits for it."""

@@ -58,7 +58,7 @@ def test_a_job_whose_node_fails_goes_on_when_there_is_one(
 
 def test_memory_grows_with_the_attempt(troubles: ClusterRun) -> None:
     assert troubles.made("hungry")["start"] == 2
-    tried = [job for job in troubles.jobs() if job.comment == "rule_hungry"]
+    tried = troubles.ended("hungry", 2)
     assert [job.memory for job in tried] == ["700M", "1400M"]
     assert tried[0].state != "COMPLETED"
 
@@ -85,7 +85,7 @@ def test_a_warning_and_the_time_limit_reach_the_script(troubles: ClusterRun) -> 
     """Snakemake in the job outlives the warning, and waits until the script has saved its state."""
     assert troubles.made("limited")["start"] == 2
     assert troubles.said("limited") == ["SIGUSR1 came", "SIGTERM came", "saved after SIGTERM"]
-    first, second = (job for job in troubles.jobs() if job.comment == "rule_limited")
+    first, second = troubles.ended("limited", 2)
     assert first.state == "TIMEOUT"
     assert second.state == "COMPLETED"
 
