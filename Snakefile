@@ -5,18 +5,18 @@ import os
 from snakemake.utils import min_version
 
 from geolatents.acquire.scene_list import CELL
-from geolatents.hooks import print_costs, print_estimate, print_failures
+from geolatents.hooks import (
+    forget_forced,
+    outlive_warnings,
+    print_costs,
+    print_estimate,
+    print_failures,
+    print_summary,
+)
 from geolatents.report.entries import entries_text
 from geolatents.settings.config import validate_config
 from geolatents.plan import STATE, STUDY_FIGURES, Plan, pattern
-from geolatents.workflow import (
-    code,
-    forget_forced,
-    outlive_warnings,
-    parse_or_explain,
-    print_summary,
-    unwatched,
-)
+from geolatents.workflow import code, parse_or_explain, unwatched
 
 min_version("9.20")
 outlive_warnings()

@@ -1,14 +1,46 @@
-"""What the Snakefile prints at the start and at the end of a run, from Snakemake's view of it."""
+"""What the Snakefile does when it is read, at the start and at the end of a run, from Snakemake's view of it."""
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from geolatents.plan import Plan
 from geolatents.report.costs import Benchmark, format_costs, read_benchmark, rule_costs
 from geolatents.report.failures import Failure, format_failures
+from geolatents.workflow import trained
+
+
+def outlive_warnings() -> None:
+    """Let Snakemake, and every process that it starts, outlive the signal that warns of a time limit.
+
+    SLURM sends SIGUSR1 to all processes of a job step, and an unprepared process dies of it. A signal that is
+    ignored stays ignored in the programs that are started, until one, such as a training, asks for it.
+    """
+    if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def forget_forced(dag: Any, root: Path) -> None:
+    """Delete the saved states of trainings that the user forces to run, so that they start clean.
+
+    Args:
+        dag: Snakemake's jobs, before the first of them starts.
+        root: ``results/.state``.
+    """
+    from geolatents.learning.checkpoints import clear_states
+
+    forced = [
+        trained(job.output.model, root)
+        for job in dag.needrun_jobs()
+        if job.rule.params.get("checkpoints") and dag.reason(job).forced
+    ]
+    for name in clear_states(root, forced):
+        print(f"{name} starts clean, as it is forced to run", file=sys.stderr)
 
 
 def print_estimate(workflow: Any) -> None:
@@ -41,6 +73,15 @@ def print_costs(workflow: Any) -> None:
             found.setdefault(job.rule.name, []).append(benchmark)
     if found:
         print(f"\nCost of this run:\n{format_costs(rule_costs(found))}", file=sys.stderr)
+
+
+def print_summary(plan: Plan) -> None:
+    """Print the table of all experiments and where the report lies."""
+    from geolatents.report.summary import format_table  # pandas is not needed for parsing
+
+    summary, report = plan.root / "summary.csv", plan.root / "report" / "index.html"
+    if summary.exists() and report.exists() and plan.config.experiments:
+        print(f"\n{format_table(summary)}\n\nReport: {report}", file=sys.stderr)
 
 
 def print_failures(workflow: Any) -> None:

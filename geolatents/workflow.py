@@ -1,4 +1,4 @@
-"""What the Snakefile and its scripts need beside the plan: fingerprints, the frame of a job, the last words.
+"""What scripts and the Snakefile need beside the plan: fingerprints, the frame of a job, its `snakemake` object.
 
 Only this module knows the `snakemake` object of a script; engine.py reads the workflow from outside.
 """
@@ -6,9 +6,7 @@ Only this module knows the `snakemake` object of a script; engine.py reads the w
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -129,24 +127,6 @@ def checkpoints(snakemake: Any) -> Checkpoints:
     )
 
 
-def forget_forced(dag: Any, root: Path) -> None:
-    """Delete the saved states of trainings that the user forces to run, so that they start clean.
-
-    Args:
-        dag: Snakemake's jobs, before the first of them starts.
-        root: ``results/.state``.
-    """
-    from geolatents.learning.checkpoints import clear_states
-
-    forced = [
-        trained(job.output.model, root)
-        for job in dag.needrun_jobs()
-        if job.rule.params.get("checkpoints") and dag.reason(job).forced
-    ]
-    for name in clear_states(root, forced):
-        print(f"{name} starts clean, as it is forced to run", file=sys.stderr)
-
-
 def trained(model: str, state: Path) -> str:
     """Name of a trained model and seed: the folder of its ``model.keras`` below the results root."""
     return Path(model).parent.relative_to(state.parent).as_posix()
@@ -231,25 +211,6 @@ def verify_results(root: Path) -> None:
             + "\n".join(f"  - {text}" for _, text in wrong),
             fix="delete these and run again: " + " ".join(sorted({str(path) for path, _ in wrong})),
         )
-
-
-def outlive_warnings() -> None:
-    """Let Snakemake, and every process that it starts, outlive the signal that warns of a time limit.
-
-    SLURM sends SIGUSR1 to all processes of a job step, and an unprepared process dies of it. A signal that is
-    ignored stays ignored in the programs that are started, until one, such as a training, asks for it.
-    """
-    if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-
-
-def print_summary(plan: Plan) -> None:
-    """Print the table of all experiments and where the report lies."""
-    from geolatents.report.summary import format_table  # pandas is not needed for parsing
-
-    summary, report = plan.root / "summary.csv", plan.root / "report" / "index.html"
-    if summary.exists() and report.exists() and plan.config.experiments:
-        print(f"\n{format_table(summary)}\n\nReport: {report}", file=sys.stderr)
 
 
 def _job(snakemake: Any) -> Job:
