@@ -4,6 +4,8 @@ CORES ?= 2
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n $(CORES) --dist loadfile --durations=15
 READY := .venv/ready
+# A hundred processes would each compile the library anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run proof estimate archive verify test test-all test-cluster check format lock generate benchmark clean help
 

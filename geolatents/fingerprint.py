@@ -12,9 +12,16 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import re
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from geolatents.files import write_json
 
 PACKAGE = "geolatents"
 SETTINGS = "geolatents.settings."
@@ -80,13 +87,42 @@ def _parsed(name: str) -> tuple[str, tuple[str, ...]]:
     path = _file(name)
     if path is None:
         raise ModuleNotFoundError(f"{name} is no module of {PACKAGE}")
-    source = path.read_text(encoding="utf-8")
-    tree = ast.parse(source)
-    text = normalised_tree(source, fields=not name.startswith(SETTINGS))
-    digest = hashlib.sha256(text.encode())
-    for data in sorted(_data_files(tree, path)):
+    facts = _facts(name, path)
+    digest = hashlib.sha256(facts["tree"].encode())
+    for data in sorted({file for text in facts["texts"] for file in _data_files(text, path)}):
         digest.update(data.relative_to(ROOT).as_posix().encode() + data.read_bytes())
-    return digest.hexdigest(), tuple(sorted(set(_imports(tree, name, path))))
+    imported = {module if _file(module) else base for base, module in facts["imports"]}
+    return digest.hexdigest(), tuple(sorted(module for module in imported if _file(module)))
+
+
+def _facts(name: str, path: Path) -> dict[str, Any]:
+    """What the text of a module alone says; kept beside its bytecode, as parsing 200 modules takes seconds."""
+    source = path.read_bytes()
+    key = hashlib.sha256(_own_source() + source).hexdigest()
+    kept = path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.facts.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(kept.read_bytes())
+        if found["key"] == key:
+            return dict(found)
+    text = source.decode()
+    tree = ast.parse(text)
+    facts = {
+        "key": key,
+        "tree": hashlib.sha256(
+            normalised_tree(text, fields=not name.startswith(SETTINGS)).encode()
+        ).hexdigest(),
+        "imports": sorted(set(_imports(tree, name, path))),
+        "texts": sorted(set(_texts(tree))),
+    }
+    if not sys.dont_write_bytecode:
+        with suppress(OSError):
+            write_json(kept, facts)
+    return facts
+
+
+@cache
+def _own_source() -> bytes:
+    return Path(__file__).read_bytes()
 
 
 def _file(name: str) -> Path | None:
@@ -97,17 +133,17 @@ def _file(name: str) -> Path | None:
     return None
 
 
-def _imports(tree: ast.AST, name: str, path: Path) -> Iterator[str]:
+def _imports(tree: ast.AST, name: str, path: Path) -> Iterator[tuple[str, str]]:
+    """Modules that are imported from the package: the one for sure, and what may be a module below it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (item.name for item in node.names if _file(item.name))
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(node, name, path)
-            if not base.startswith(PACKAGE):
-                continue
-            for item in node.names:
-                module = f"{base}.{item.name}"
-                yield module if _file(module) else base
+            yield from ((item.name, item.name) for item in node.names if _ours(item.name))
+        elif isinstance(node, ast.ImportFrom) and _ours(base := _absolute(node, name, path)):
+            yield from ((base, f"{base}.{item.name}") for item in node.names)
+
+
+def _ours(module: str) -> bool:
+    return module.split(".")[0] == PACKAGE
 
 
 def _absolute(node: ast.ImportFrom, name: str, path: Path) -> str:
@@ -118,21 +154,21 @@ def _absolute(node: ast.ImportFrom, name: str, path: Path) -> str:
     return ".".join([*parts[:keep], *([node.module] if node.module else [])])
 
 
-def _data_files(tree: ast.AST, path: Path) -> Iterator[Path]:
-    """Files of the package that a text in the module names, from the package's or the module's folder."""
+def _texts(tree: ast.AST) -> Iterator[str]:
+    """Texts in a module that may name a file."""
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and 2 < len(node.value) < 100
-        ):
-            for base in (ROOT, path.parent):
-                yield from _files_at(base, node.value)
+        value = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(value, str) and re.fullmatch(r"\w[\w./-]{1,98}[\w/]", value, re.ASCII):
+            yield value
+
+
+def _data_files(text: str, path: Path) -> Iterator[Path]:
+    """Files of the package that a text in a module names, from the package's or the module's folder."""
+    for base in (ROOT, path.parent):
+        yield from _files_at(base, text)
 
 
 def _files_at(base: Path, text: str) -> Iterator[Path]:
-    if "\n" in text or text.startswith(("/", ".")) or not text.isascii():
-        return
     candidate = base / text
     try:
         if candidate.is_file() and candidate.suffix not in {".py", ".pyc"}:

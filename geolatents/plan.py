@@ -19,7 +19,7 @@ from geolatents.acquire.searches import Searches
 from geolatents.acquire.synthetic.names import scene_names
 from geolatents.errors import ConfigError, GeolatentsError, SceneError
 from geolatents.files import canonical_json, read_json, remove_leftovers, sha256_file, write_json
-from geolatents.labels.sets import find_mapping
+from geolatents.labels.mappings import find_mapping
 from geolatents.learning.weights import IMAGENET, require_weights, weights_file
 from geolatents.paths import DATA_VARIABLE, DOWNLOADS_VARIABLE, data_root
 from geolatents.places import CONTACT

@@ -23,12 +23,11 @@ from geolatents.files import read_json, remove_leftovers
 from geolatents.fingerprint import fingerprint
 from geolatents.hashes import sha256_of
 from geolatents.places import RESULTS
-from geolatents.plan import Plan
 from geolatents.provenance import Job, library_versions, provenance_path, recorded
-from geolatents.stores import store_of, verify_store
 
 if TYPE_CHECKING:
     from geolatents.learning.checkpoints import Checkpoints
+    from geolatents.plan import Plan
 
 
 @cache
@@ -173,6 +172,8 @@ def paths(items: Iterable[str | Path]) -> list[Path]:
 
 def stores(manifests: Iterable[str]) -> list[Path]:
     """Zarr stores of the given manifests."""
+    from geolatents.stores import store_of  # Zarr is not needed for parsing
+
     return [store_of(Path(item)) for item in manifests]
 
 
@@ -196,6 +197,8 @@ def verify_results(root: Path) -> None:
     Raises:
         StoreError: Stores that are missing, damaged or different, and how to make them again.
     """
+    from geolatents.stores import store_of, verify_store  # Zarr is not needed for parsing
+
     wrong = []
     for manifest in sorted([*root.glob("*/*/*.json")]):
         content = read_json(manifest)

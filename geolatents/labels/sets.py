@@ -7,9 +7,8 @@ classes they keep: all that occur, those that occur often enough, or groups from
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TypedDict
 
@@ -17,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from geolatents.errors import LabelError
-from geolatents.files import read_rows, write_json
+from geolatents.files import write_json
+from geolatents.labels.mappings import find_mapping, read_mapping
 from geolatents.logs import LOG
 from geolatents.nomenclature import corine
 from geolatents.settings.labels import CombinedLabels, LabelSet, PrunedLabels
@@ -31,15 +31,6 @@ from geolatents.stores import (
     write_array,
     write_strings,
 )
-
-SHIPPED_MAPPINGS = (
-    "thesis-planetscope-7",
-    "thesis-orthophoto-5",
-    "corine-level1",
-    "corine-level2",
-    "bigearthnet-19",
-)
-"""Mappings in ``geolatents/data/mappings``; the thesis's are inferred, see docs/decisions."""
 
 COVER_TOLERANCE = 1e-6
 """Relative rounding of float32 cover: full cover may be stored as 0.9999999."""
@@ -286,83 +277,6 @@ def read_covers(covers: Sequence[Path]) -> Cover:
     all_ids = np.concatenate(ids)
     _refuse_repeats(all_ids, "tile id", "cover stores")
     return Cover(all_ids, np.concatenate(parts), classes)
-
-
-def shipped_mapping(name: str) -> Path | None:
-    """File of a mapping that we ship, or None."""
-    if name not in SHIPPED_MAPPINGS:
-        return None
-    return Path(str(resources.files("geolatents").joinpath(f"data/mappings/{name}.csv")))
-
-
-def find_mapping(name: str, root: Path) -> Path:
-    """File of a mapping: shipped, else below the data folder, else below the working folder.
-
-    Raises:
-        LabelError: There is none.
-    """
-    shipped = shipped_mapping(name)
-    if shipped is not None:
-        return shipped
-    for folder in (root, Path()):
-        if (folder / name).is_file():
-            return folder / name
-    raise LabelError(
-        f"label mapping {name!r} is not there",
-        where=f"{root / name} and {Path(name).absolute()}",
-        expected=f"a CSV file, or one of {', '.join(SHIPPED_MAPPINGS)}",
-    )
-
-
-def read_mapping(file: Path, codes: Iterable[str]) -> dict[str, str]:
-    """Read a mapping.
-
-    Args:
-        file: CSV with columns ``code`` and ``group``; an empty group drops the class on purpose.
-        codes: Codes of the nomenclature.
-
-    Returns:
-        Group by code, in the order of the file.
-
-    Raises:
-        LabelError: The file is missing or lacks a column, or a code is unknown or given twice.
-    """
-    known = set(codes)
-    mapping: dict[str, str] = {}
-    rows: dict[str, int] = {}
-    for row, code, group in _mapping_rows(file):
-        where = f"{file}, row {row}"
-        if code not in known:
-            raise LabelError(
-                f"{code!r} is not a class of the nomenclature",
-                where=where,
-                expected=", ".join(sorted(known)),
-            )
-        if code in mapping:
-            raise LabelError(
-                f"class {code!r} is mapped twice",
-                where=where,
-                found=f"{mapping[code]!r} in row {rows[code]} and {group!r} in row {row}",
-                fix="delete one of the two rows",
-            )
-        mapping[code], rows[code] = group, row
-    return mapping
-
-
-def _mapping_rows(file: Path) -> list[tuple[int, str, str]]:
-    try:
-        columns, rows = read_rows(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelError("label mapping cannot be read", where=file, found=error) from None
-    missing = {"code", "group"} - set(columns)
-    if missing:
-        raise LabelError(
-            f"label mapping lacks the column {sorted(missing)[0]!r}",
-            where=file,
-            expected="columns code,group, separated by commas",
-            found=", ".join(columns) or "an empty file",
-        )
-    return [(n, (row["code"] or "").strip(), (row["group"] or "").strip()) for n, row in rows]
 
 
 def _candidate_classes(settings: LabelSet, data: Cover, mapping: Path | None) -> list[LabelClass]:

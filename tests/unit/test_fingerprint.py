@@ -93,3 +93,45 @@ def test_fields_of_the_configuration_are_params_and_no_code() -> None:
 
     assert tree() == tree(default=32)
     assert tree() != tree(sign="-")
+
+
+@pytest.fixture
+def kept(package: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What is kept of ``high.py``, after a first look."""
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    fingerprint("geolatents.sub.high")
+    (file,) = (package / "sub/__pycache__").glob("high.*.facts.json")
+    module._parsed.cache_clear()
+    return file
+
+
+def test_a_module_is_parsed_once(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ast.parse", lambda *_, **__: pytest.fail("parsed again"))
+    assert fingerprint("geolatents.sub.high")
+
+
+def test_what_is_kept_may_be_damaged(kept: Path, package: Path) -> None:
+    before = fingerprint("geolatents.sub.high")
+    for text in ("", "[]", "{}", kept.read_text()[:-9]):
+        kept.write_text(text)
+        module._parsed.cache_clear()
+        assert fingerprint("geolatents.sub.high") == before
+
+
+def test_what_is_kept_knows_no_other_files(kept: Path, package: Path) -> None:
+    """A module or a data file may come into being after the module that names it was parsed."""
+    before = fingerprint("geolatents.sub.high")
+    rewrite(package / "sub/table.csv", "x\n")
+    assert fingerprint("geolatents.sub.high") != before
+    rewrite(package / "sub/later.py", "from . import alone\n")
+    assert "geolatents.sub.alone" not in reached("geolatents.sub.later")
+    rewrite(package / "sub/alone.py", "")
+    assert "geolatents.sub.alone" in reached("geolatents.sub.later")
+
+
+def test_nothing_is_kept_where_python_keeps_nothing(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    fingerprint("geolatents.sub.high")
+    assert not list(package.rglob("*.facts.json"))

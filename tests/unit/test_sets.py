@@ -10,15 +10,17 @@ from hypothesis.extra.numpy import arrays
 
 from geolatents.errors import LabelError
 from geolatents.files import read_json
-from geolatents.labels.sets import (
+from geolatents.labels.mappings import (
     SHIPPED_MAPPINGS,
-    check_label_set,
     find_mapping,
+    read_mapping,
+    shipped_mapping,
+)
+from geolatents.labels.sets import (
+    check_label_set,
     labels_like,
     make_label_set,
     read_labels,
-    read_mapping,
-    shipped_mapping,
 )
 from geolatents.nomenclature import corine, listed_nomenclature
 from geolatents.settings.labels import CombinedLabels, PrunedLabels, StandardLabels
