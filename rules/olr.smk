@@ -23,7 +23,7 @@ rule check_training:
         runtime=10,
     params:
         config=section("models/{model}", leave_out=("seeds",)),
-        code=code("olr.classifier"),
+        code=code("olr.training_check"),
     message:
         "Checking that {wildcards.model} can be trained"
     script:

@@ -17,8 +17,9 @@ from geolatents.learning.prepare import (
     read_tiles,
     training_statistics,
 )
-from geolatents.olr.classifier import check_training, fit_classifier, train_classifier
+from geolatents.olr.classifier import fit_classifier, train_classifier
 from geolatents.olr.predict import apply_model, load_model, predict_scores
+from geolatents.olr.training_check import check_training
 from geolatents.settings.models import Augmentation, Classifier, Loss, Network
 from geolatents.stores import open_store, read_array, read_strings
 

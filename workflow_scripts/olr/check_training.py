@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from geolatents.olr.classifier import check_training
+from geolatents.olr.training_check import check_training
 from geolatents.settings.models import Classifier
 from geolatents.stores import store_of
 from geolatents.workflow import paths, rule_log, stores
