@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -114,15 +115,27 @@ class Workspace:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A finished run of two small scenes, made once; tests work on copies."""
-    space = Workspace(tmp_path_factory.mktemp("finished"))
+    """A finished run of two small scenes, made once for all workers of xdist; tests work on copies."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    space = Workspace(root / "finished")
+    with (root / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "finished.whole").exists():
+            finish(space)
+            (root / "finished.whole").touch()
+    return space
+
+
+def finish(space: Workspace) -> None:
+    """Make the data of the small run, and run it."""
     for column in range(2):
         make_scene(space.data / f"scene-{column}.tif", column=column, seed=column)
     make_landcover(space.data / "landcover.gpkg")
     make_config(space.folder)
     done = space.run()
     assert done.code == 0, done.output
-    return space
 
 
 @pytest.fixture
