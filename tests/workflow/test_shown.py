@@ -64,6 +64,7 @@ def test_lanjaron_runs_end_to_end(tmp_path: Path, data_folder: Path) -> None:
     assert (space.results / "lanjaron/experiments/lanjaron/map.tif").exists()
 
 
+@pytest.mark.soak
 @pytest.mark.real_data
 def test_uc_merced_is_learned(tmp_path: Path, data_folder: Path) -> None:
     space, _ = run_shipped("config/ucm.yaml", tmp_path, data_folder)
