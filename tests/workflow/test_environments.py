@@ -15,7 +15,7 @@ import pytest
 from tests.makers import make_config
 from tests.workflow.conftest import ROOT, Workspace
 
-pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.soak]
 
 MODEL = "results/small/models/small-classifier/seed-0/model.keras"
 TARGETS = ["tiles", "labels", "batches", MODEL]

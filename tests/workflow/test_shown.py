@@ -57,6 +57,7 @@ def test_the_demo_is_learned_and_not_too_easy() -> None:
     assert on_b["mantel_r"] > on_b["train_phi_r"]
 
 
+@pytest.mark.soak
 @pytest.mark.real_data
 def test_lanjaron_runs_end_to_end(tmp_path: Path, data_folder: Path) -> None:
     space, run = run_shipped("config/lanjaron.yaml", tmp_path, data_folder)

@@ -30,7 +30,7 @@ def quick(models: dict[str, Any]) -> None:
         if model["kind"] == "classifier":
             model |= {"seeds": [0], "network": QUICK}
         else:
-            model |= {"k": 2, "widths": [4]}
+            model |= {"k": 2, "widths": [4], "weak_teacher": "use"}
 
 
 def write(space: Workspace, values: dict[str, Any]) -> None:
@@ -50,6 +50,8 @@ def tiny_study(space: Workspace) -> None:
         # What occurs in a few hundred tiles is not in every block, and rare labels are in no part.
         dataset["splits"] = {"blocks": {"kind": "random", "validation": 0.2, "test": 0.3}}
         dataset["labels"] = {"combined": dataset["labels"]["combined"]}
+        for order in dataset["batches"].values():
+            order["batch_size"] = 8
     kept = {
         "planetscope": {"combined": "combined", "improved": "combined-ours"},
         "orthophotos": {"combined": "ortho-combined"},
