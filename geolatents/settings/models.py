@@ -190,7 +190,9 @@ class _Training(Section):
         "auto",
         description="Arithmetic of the network; `auto`: `mixed_bfloat16` where processor or GPU have it (2.3 times faster), else `float32`.",
     )
-    deterministic: bool = Field(False, description="Bitwise equal results on one platform, slower.")
+    deterministic: bool = Field(
+        False, description="Bitwise equal results on one platform with as many threads, slower."
+    )
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         [0], min_length=1, description="One training per seed."
     )
@@ -347,7 +349,9 @@ class Siamese(Section):
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "auto", description="Arithmetic, as of a classifier."
     )
-    deterministic: bool = Field(False, description="Bitwise equal results on one platform, slower.")
+    deterministic: bool = Field(
+        False, description="Bitwise equal results on one platform with as many threads, slower."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -391,7 +395,9 @@ class Decoder(Section):
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "auto", description="Arithmetic, as of a classifier."
     )
-    deterministic: bool = Field(False, description="Bitwise equal results on one platform, slower.")
+    deterministic: bool = Field(
+        False, description="Bitwise equal results on one platform with as many threads, slower."
+    )
 
 
 Model = Annotated[Classifier | Siamese, Field(discriminator="kind")]
