@@ -23,7 +23,7 @@ from scipy.optimize import nnls
 from geolatents.engine import PlannedJob, read_graph
 from geolatents.estimate.rates import shipped_rates
 from geolatents.estimate.work import Work
-from geolatents.files import write_json
+from geolatents.files import read_json, write_json
 from geolatents.provenance import provenance_path
 from geolatents.report.costs import read_benchmark
 
@@ -45,6 +45,8 @@ UNITS = {
 COMPUTING = frozenset({"training", "drawing", "prediction", "embedding", "mapping"})
 """Units of computing; what such a job leaves behind does not grow with it."""
 
+TABLE = ROOT / "geolatents/estimate/costs.json"
+
 START = 12.0
 """Seconds before the first step of a training: TensorFlow is imported, tiles are read, graphs are built."""
 
@@ -59,6 +61,9 @@ def main() -> int:
     parser.add_argument("--machine", default="", help="what it was measured on")
     parser.add_argument(
         "--compare", action="store_true", help="write nothing; print the table against the runs"
+    )
+    parser.add_argument(
+        "--add", action="store_true", help="keep what the table has; add the rules that it lacks"
     )
     parser.add_argument("--busy", action="store_true", help="fit seconds of computing")
     parser.add_argument(
@@ -78,9 +83,11 @@ def main() -> int:
     for given in arguments.training:
         rule, units, seconds = re.split("[=:]", given)
         rules[rule]["seconds"] = [START, float(f"{(float(seconds) - START) / float(units):.3g}")]
-    write_json(
-        ROOT / "geolatents/estimate/costs.json", {"machine": arguments.machine, "rules": rules}
-    )
+    if arguments.add:
+        table = read_json(TABLE)
+        rules |= table["rules"]
+        arguments.machine = f"{table['machine']}; rules added later: {arguments.machine}"
+    write_json(TABLE, {"machine": arguments.machine, "rules": rules})
     missing = sorted(set(UNITS) - set(rules))
     print("not measured: " + ", ".join(missing) if missing else "all rules measured")
     return 0
