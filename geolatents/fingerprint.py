@@ -70,7 +70,10 @@ def normalised_tree(source: str, *, fields: bool = True) -> str:
         source: Text of a module.
         fields: Whether fields of classes, ``name: type = Field(...)``, count.
     """
-    tree = ast.parse(source)
+    return _normalised(ast.parse(source), fields=fields)
+
+
+def _normalised(tree: ast.Module, *, fields: bool) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and not fields:
             node.body = [item for item in node.body if not _is_field(item)]
@@ -104,16 +107,14 @@ def _facts(name: str, path: Path) -> dict[str, Any]:
         found = json.loads(kept.read_bytes())
         if found["key"] == key:
             return dict(found)
-    text = source.decode()
-    tree = ast.parse(text)
-    facts = {
+    tree = ast.parse(source)
+    facts: dict[str, Any] = {
         "key": key,
-        "tree": hashlib.sha256(
-            normalised_tree(text, fields=not name.startswith(SETTINGS)).encode()
-        ).hexdigest(),
         "imports": sorted(set(_imports(tree, name, path))),
         "texts": sorted(set(_texts(tree))),
     }
+    text = _normalised(tree, fields=not name.startswith(SETTINGS))  # last: it changes the tree
+    facts["tree"] = hashlib.sha256(text.encode()).hexdigest()
     if not sys.dont_write_bytecode:
         with suppress(OSError):
             write_json(kept, facts)
