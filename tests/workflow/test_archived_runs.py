@@ -178,7 +178,7 @@ def test_runs_from_empty_state_are_equal_whatever_workers_and_order(
     assert first.keys() == second.keys()
     assert len(first) > 10
     for name, values in first.items():
-        # Kernels share sums out among threads: bitwise equal with as many of them only.
+        # Kernels share sums out among threads, oneDNN's and TensorFlow's own: bitwise equal with as many of them only.
         np.testing.assert_allclose(values, second[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
     shutil.rmtree(root / "small/tiles/scene-0.zarr")
