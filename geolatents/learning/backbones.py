@@ -25,6 +25,7 @@ from geolatents.learning.layers import (
     ShorterSide,
     Standardise,
 )
+from geolatents.learning.stages import halvings
 from geolatents.learning.weights import IMAGENET, checked_weights, weights_file, where_to_get
 from geolatents.settings.models import STAGES, BackboneName, Network
 
@@ -363,28 +364,12 @@ def cut(model: keras.Model) -> keras.Model:
 
 def stages_of(trunk: keras.Model) -> dict[str, int]:
     """Stage of each layer by name, 1 to 5: layers with weights whose maps have one size are a stage."""
-    halved: dict[str, float] = {}
-    for entry in trunk.get_config()["layers"]:
-        before = [halved.get(name, 0.0) for name in _sources(entry["inbound_nodes"])]
-        stride = max(np.ravel(entry["config"].get("strides") or 1))
-        halved[entry["name"]] = max(before, default=0.0) + math.log2(stride)
+    halved = halvings(trunk)
     weighted = sorted({halved[layer.name] for layer in trunk.layers if layer.weights})
     return {
         name: min(1 + sum(other < level for other in weighted), STAGES)
         for name, level in halved.items()
     }
-
-
-def _sources(nodes: Any) -> Iterator[str]:
-    """Names of the layers that a serialised layer is called on, at any depth."""
-    if isinstance(nodes, dict):
-        if nodes.get("class_name") == "__keras_tensor__":
-            yield nodes["config"]["keras_history"][0]
-        else:
-            yield from _sources(list(nodes.values()))
-    elif isinstance(nodes, list | tuple):
-        for node in nodes:
-            yield from _sources(node)
 
 
 def _grafted(trunk: keras.Model, x: Any, network: Network, policy: keras.DTypePolicy) -> Any:

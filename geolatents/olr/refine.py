@@ -19,7 +19,8 @@ from geolatents.learning.prepare import LabelledTiles
 from geolatents.logs import LOG
 from geolatents.olr.pairs import likeness
 from geolatents.olr.predict import predict_arrays, scorer
-from geolatents.seeds import generator
+from geolatents.olr.siamese_network import DIRECTIONS, DROPOUT, HIDDEN
+from geolatents.seeds import derived_seed, generator
 from geolatents.settings.models import Siamese
 
 MOST_TILES = 20_000
@@ -40,7 +41,7 @@ def refine_directions(
     described: npt.NDArray[np.float32],
     seed: int,
 ) -> None:
-    """Fit the layer that directions are made of, for ``settings.refine_steps`` steps, in place.
+    """Fit the layers that make directions, for ``settings.refine_steps`` steps, in place.
 
     The loss is the squared error of cosines towards likeness, over pairs of different tiles, weighted by
     how surely both have the label, so that every label counts alike.
@@ -55,28 +56,19 @@ def refine_directions(
     """
     random = generator(seed, "refine")
     rows = np.sort(random.permutation(tiles.of("train"))[:MOST_TILES])
-    seen = keras.Model(student.input, student.get_layer("vectors").input)
+    seen = keras.Model(student.input, student.get_layer(HIDDEN).input)
     features, known = (
         predict_arrays(scorer(model, flips=True), tiles.images, tiles.positions[rows], "")
         for model in (seen, teacher)
     )
-    layer = student.get_layer("vectors")
-    head = _head(layer, len(tiles.classes), settings.k)
+    head = keras.Model(student.get_layer(HIDDEN).input, student.get_layer(DIRECTIONS).output)
+    # What dropout drew before depends on where a training was interrupted.
+    head.get_layer(DROPOUT).seed_generator.state.assign([derived_seed(seed, "refine") % 2**32, 0])
     step = _step(head, settings)
     for _ in range(settings.refine_steps):
         at = random.permutation(len(rows))[:BATCH]
         loss = step(*map(tf.constant, (features[at], known[at], described[rows[at]])))
-    layer.set_weights(head.get_layer("vectors").get_weights())
     LOG.info("directions: %d steps, last loss %.4f", settings.refine_steps, float(loss))
-
-
-def _head(layer: keras.layers.Dense, n_labels: int, k: int) -> keras.Model:
-    """A copy of the layer, reshaped and normalised as in the branch."""
-    copy = keras.layers.Dense(n_labels * k, dtype="float32", name="vectors")
-    inputs = keras.Input((int(layer.kernel.shape[0]),))
-    vectors = keras.layers.Reshape((n_labels, k), dtype="float32")(copy(inputs))
-    copy.set_weights(layer.get_weights())
-    return keras.Model(inputs, keras.layers.UnitNormalization(dtype="float32")(vectors))
 
 
 def _step(head: keras.Model, settings: Siamese) -> Any:

@@ -9,12 +9,18 @@ import keras
 
 from geolatents.learning.networks import standardisation, standardised, tile_input
 from geolatents.learning.precision import Precision
+from geolatents.learning.stages import last_maps
 from geolatents.settings.models import Siamese
 
 EMBEDDING, SCORES = "embedding", "scores"
 
 SHORT_START = 0.01
 """Scale of the variance of vectors' first weights."""
+
+HIDDEN, DROPOUT, DIRECTIONS = "hidden", "hidden_dropout", "directions"
+"""First, second and last layer of what makes directions of the features of all stages."""
+
+HIDDEN_UNITS, HIDDEN_DROPOUT = 256, 0.5
 
 PROTOTYPE_SLOPE, PROTOTYPE_OFFSET = 10.0, -4.0
 """Start of a prototype's logit as a function of its product with the vector: half-way at 0.4."""
@@ -87,10 +93,13 @@ def build_siamese(
         Model from raw tiles to float32 ``{"embedding": (tile, label, k), "scores": (tile, label)}``.
     """
     heads = {"polar": _polar, "prototype": _prototype, "predecessor": _predecessor}
-    trunk = _copied_trunk if settings.trunk == "teacher" else _own_trunk
-    inputs, features = trunk(settings, shape, teacher, bands, precision)
-    embedding, scores = heads[settings.method](features, settings, teacher, precision)
-    return keras.Model(inputs, {EMBEDDING: embedding, SCORES: scores}, name="siamese")
+    trunk = (
+        _copied_trunk(teacher)
+        if settings.trunk == "teacher"
+        else _own_trunk(settings, shape, teacher, bands, precision)
+    )
+    embedding, scores = heads[settings.method](trunk, settings, teacher, precision)
+    return keras.Model(trunk.input, {EMBEDDING: embedding, SCORES: scores}, name="siamese")
 
 
 def one_output(model: keras.Model, name: str) -> keras.Model:
@@ -111,9 +120,7 @@ def split_outputs(flat: Any, n_labels: int) -> tuple[Any, Any]:
     return vectors.reshape(len(flat), n_labels, -1), scores
 
 
-def _copied_trunk(
-    settings: Siamese, shape: Sequence[int], teacher: keras.Model, bands: Any, precision: Any
-) -> tuple[Any, Any]:
+def _copied_trunk(teacher: keras.Model) -> keras.Model:
     """The teacher up to what its output layer sees; it keeps its own arithmetic and normalisation."""
     copy = keras.models.clone_model(teacher)
     copy.set_weights(teacher.get_weights())
@@ -121,7 +128,7 @@ def _copied_trunk(
     for layer in copy.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False  # its statistics too: two views and occlusion would change them
-    return copy.input, copy.get_layer("logits").input
+    return keras.Model(copy.input, copy.get_layer("logits").input)
 
 
 def _own_trunk(
@@ -130,7 +137,7 @@ def _own_trunk(
     teacher: keras.Model,
     bands: Sequence[str],
     precision: Precision,
-) -> tuple[Any, Any]:
+) -> keras.Model:
     """Pairs of 'same' 3x3 convolutions (ReLU) with maximum pooling, as the predecessor's."""
     layer = standardisation(teacher)
     policy = keras.DTypePolicy(precision)
@@ -140,38 +147,65 @@ def _own_trunk(
         for _ in range(2):
             x = _relu_convolution(x, width, policy)
         x = keras.layers.MaxPooling2D(2, padding="same", dtype=policy)(x)
-    return inputs, x
+    return keras.Model(inputs, x)
 
 
-def _polar(features: Any, settings: Siamese, teacher: keras.Model, precision: Any) -> Any:
+def _polar(trunk: keras.Model, settings: Siamese, teacher: keras.Model, precision: Any) -> Any:
     """z_i = s_i u_i: the score s_i starts as the teacher's, u_i has length 1."""
-    features = _pooled(features)
+    features = _pooled(trunk.output)
     last = teacher.get_layer("logits")
     logits = keras.layers.Dense(last.units, dtype="float32", name="logits")
     scores = keras.layers.Activation("sigmoid", dtype="float32", name=SCORES)(logits(features))
     if settings.trunk == "teacher":
         logits.set_weights(last.get_weights())
-    # Features are not negative and far from zero: without this all directions start as one.
-    centred = keras.layers.LayerNormalization(dtype="float32", name="centred")(features)
-    kinds = _vectors(centred, last.units, settings.k, "kinds", "glorot_uniform")
-    directions = keras.layers.UnitNormalization(dtype="float32", name="directions")(kinds)
+    hidden = keras.layers.Dense(HIDDEN_UNITS, "relu", dtype="float32", name=HIDDEN)
+    dropout = keras.layers.Dropout(HIDDEN_DROPOUT, dtype="float32", name=DROPOUT)
+    kinds = dropout(hidden(_of_all_stages(trunk)))
+    kinds = _vectors(kinds, last.units, settings.k, "kinds", "glorot_uniform")
+    directions = keras.layers.UnitNormalization(dtype="float32", name=DIRECTIONS)(kinds)
     lengths = keras.layers.Reshape((last.units, 1), dtype="float32")(scores)
     return keras.layers.Multiply(dtype="float32", name=EMBEDDING)([directions, lengths]), scores
 
 
-def _prototype(features: Any, settings: Siamese, teacher: keras.Model, precision: Any) -> Any:
+def _of_all_stages(trunk: keras.Model) -> Any:
+    """Features of every stage of a trunk, (tile, channel): what scores do not need, late ones have lost.
+
+    Maps are averaged, of the last one the maximum is taken, since what the scores see is its average. Each is centred
+    and scaled on its own: features are not negative and far from zero, and all directions would start as one.
+    """
+    *earlier, last = last_maps(trunk)
+    layers = keras.layers
+    # Named, since a teacher that was read from a file may have the names that Keras would give.
+    seen = [
+        layers.GlobalAveragePooling2D(dtype="float32", name=f"kinds_average_{number}")(stage)
+        for number, stage in enumerate(earlier, 1)
+    ]
+    seen += [
+        layers.GlobalMaxPooling2D(dtype="float32", name="kinds_maximum")(last),
+        _pooled(trunk.output),
+    ]
+    scaled = [
+        layers.LayerNormalization(dtype="float32", name=f"kinds_scaled_{number}")(features)
+        for number, features in enumerate(seen, 1)
+    ]
+    return layers.Concatenate(dtype="float32", name="kinds_seen")(scaled)
+
+
+def _prototype(trunk: keras.Model, settings: Siamese, teacher: keras.Model, precision: Any) -> Any:
     """Signed vectors, linear in the features, and the score of a prototype per label."""
     n_labels = int(teacher.output_shape[-1])
     # Short at the start: products of untrained vectors would exceed all targets by far.
     start = keras.initializers.VarianceScaling(SHORT_START)
-    vectors = _vectors(_pooled(features), n_labels, settings.k, EMBEDDING, start)
+    vectors = _vectors(_pooled(trunk.output), n_labels, settings.k, EMBEDDING, start)
     return vectors, PrototypeScores(dtype="float32", name=SCORES)(vectors)
 
 
-def _predecessor(features: Any, settings: Siamese, teacher: keras.Model, precision: Any) -> Any:
+def _predecessor(
+    trunk: keras.Model, settings: Siamese, teacher: keras.Model, precision: Any
+) -> Any:
     """One convolution to N k maps, ReLU, global average pooling: vectors are not negative."""
     n_labels = int(teacher.output_shape[-1])
-    x = _relu_convolution(features, n_labels * settings.k, keras.DTypePolicy(precision))
+    x = _relu_convolution(trunk.output, n_labels * settings.k, keras.DTypePolicy(precision))
     x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
     vectors = keras.layers.Reshape((n_labels, settings.k), dtype="float32", name=EMBEDDING)(x)
     return vectors, LengthScores(dtype="float32", name=SCORES)(vectors)

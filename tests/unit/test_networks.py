@@ -12,6 +12,7 @@ from geolatents.learning.networks import (
     standardisation,
     with_probabilities,
 )
+from geolatents.learning.stages import last_maps
 from geolatents.settings.models import Network
 
 SMALL = Network(widths=[4, 8, 16])
@@ -131,3 +132,23 @@ def test_frozen_normalisation_keeps_its_statistics():
     tiles = np.random.default_rng(0).normal(9, 2, (6, 5, 7, 4)).astype(np.float32)
     np.testing.assert_allclose(layer(tiles, training=True), layer(tiles, training=False))
     np.testing.assert_array_equal(layer.moving_mean, np.zeros(4))
+
+
+@pytest.mark.parametrize(
+    ("network", "channels"),
+    [
+        (Network(widths=[4, 8, 16], blocks=2), [4, 8, 16]),
+        (Network(widths=[4, 8], stem_stride=1), [4, 8]),
+        (Network(name="olr_cnn"), [64, 64, 64, 128, 256]),
+    ],
+)
+def test_each_stage_has_one_last_map(network, channels):
+    model = build_network(network, (64, 64, 2), 3, [0, 0], [1, 1])
+    maps = last_maps(model)
+    assert [int(stage.shape[-1]) for stage in maps] == channels
+    sides = [
+        np.asarray(keras.Model(model.input, stage)(np.zeros((1, 64, 64, 2)))).shape[1]
+        for stage in maps
+    ]
+    assert sides == sorted(sides, reverse=True)
+    assert len(set(sides)) == len(sides)

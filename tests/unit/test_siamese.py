@@ -159,6 +159,16 @@ def test_a_polar_student_starts_with_the_teachers_scores(files):
     np.testing.assert_allclose(np.linalg.norm(out[EMBEDDING], axis=-1), scores, rtol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["polar", "prototype"])
+def test_a_student_of_a_teacher_that_another_process_named(method):
+    teacher = untrained_teacher()
+    keras.backend.clear_session()  # Keras counts names from the start again
+    names = [
+        layer.name for layer in build_siamese(siamese(method=method), (16, 16, 2), teacher).layers
+    ]
+    assert len(set(names)) == len(names)
+
+
 def test_vectors_and_scores_come_apart_again(files):
     student = build_siamese(siamese(), (16, 16, 2), untrained_teacher())
     out = student(files.images[:6], training=False)
@@ -215,10 +225,10 @@ def test_refinement_makes_directions_follow_the_likeness_and_leaves_the_scores(f
     weights = {w.path: np.array(w) for w in student.weights}
     refine_directions(student, teacher, siamese(refine_steps=300), tiles, described, seed=1)
     after, same = follows()
-    assert after > before + 0.1
+    assert after > before + 0.05
     np.testing.assert_array_equal(scores, same)
     changed = {w.path for w in student.weights if not np.array_equal(w, weights[w.path])}
-    assert {path.split("/")[0] for path in changed} == {"vectors"}
+    assert {path.split("/")[0] for path in changed} == {"hidden", "vectors"}
 
     again = build_siamese(siamese(), (16, 16, 2), teacher)
     again.set_weights([weights[w.path] for w in student.weights])
