@@ -60,6 +60,7 @@ from geolatents.olr.siamese_network import (
     SCORES,
     PrototypeScores,
     build_siamese,
+    copied_weights,
     flat_outputs,
     split_outputs,
 )
@@ -200,7 +201,7 @@ def fit_siamese(
     state = fit(
         student,
         siamese_objective(student, teacher, settings, derived, prevalence),
-        _optimizer(settings, order.steps(settings.epochs), precision),
+        _optimizer(settings, student, teacher, order.steps(settings.epochs), precision),
         partial(pair_batches, tiles, order, described, settings, derived),
         epochs=settings.epochs,
         steps_per_epoch=len(order.rows(0)),
@@ -239,7 +240,9 @@ def load_teacher(teacher: Path, tiles: LabelledTiles) -> keras.Model:
     return model
 
 
-def _optimizer(settings: Siamese, steps: int, precision: str) -> keras.optimizers.Optimizer:
+def _optimizer(
+    settings: Siamese, student: keras.Model, teacher: keras.Model, steps: int, precision: str
+) -> keras.optimizers.Optimizer:
     if settings.optimizer == "rmsprop":
         rate = cosine_schedule(settings.learning_rate, steps)
         return scaled_for(keras.optimizers.RMSprop(rate), precision)
@@ -249,8 +252,15 @@ def _optimizer(settings: Siamese, steps: int, precision: str) -> keras.optimizer
         "cosine",
         steps,
         precision,
-        average=settings.average,
+        _slower(settings, student, teacher),
+        settings.average,
     )
+
+
+def _slower(settings: Siamese, student: keras.Model, teacher: keras.Model) -> dict[str, float]:
+    if settings.trunk == "own" or settings.trunk_rate == 1:
+        return {}
+    return dict.fromkeys(copied_weights(student, teacher), settings.trunk_rate)
 
 
 def _validation(

@@ -102,6 +102,12 @@ def build_siamese(
     return keras.Model(trunk.input, {EMBEDDING: embedding, SCORES: scores}, name="siamese")
 
 
+def copied_weights(student: keras.Model, teacher: keras.Model) -> set[str]:
+    """Paths of the weights that began as those of the teacher: the layers of its names."""
+    names = {layer.name for layer in teacher.layers}
+    return {w.path for layer in student.layers if layer.name in names for w in layer.weights}
+
+
 def one_output(model: keras.Model, name: str) -> keras.Model:
     """The same branch, weights shared, with one of its two outputs."""
     return keras.Model(model.input, model.output[name], name=f"{model.name}-{name}")

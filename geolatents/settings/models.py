@@ -290,6 +290,12 @@ class Siamese(Section):
         "teacher",
         description="`teacher`: starts as a copy of the classifier, statistics of its normalisation frozen; `own`: convolutions of its own from scratch.",
     )
+    trunk_rate: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="`trunk: teacher`: learning rate of what was copied from the teacher, as a share of that of the new layers.",
+    )
     widths: list[Annotated[int, Field(ge=1)]] = Field(
         [32, 64, 128], min_length=1, description="`trunk: own`: filters per convolution pair."
     )

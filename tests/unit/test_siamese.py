@@ -10,12 +10,18 @@ from training_data import write_files
 
 from geolatents.errors import TrainingError
 from geolatents.learning.networks import build_network, with_probabilities
-from geolatents.learning.prepare import read_tiles, training_statistics
+from geolatents.learning.prepare import read_order, read_tiles, training_statistics
 from geolatents.olr.classifier import save_model
-from geolatents.olr.pairs import likeness_followed
+from geolatents.olr.pairs import descriptors, likeness_followed
 from geolatents.olr.refine import refine_directions
-from geolatents.olr.siamese import build_siamese, embed, load_teacher, train_siamese
-from geolatents.olr.siamese_network import EMBEDDING, SCORES, flat_outputs, split_outputs
+from geolatents.olr.siamese import build_siamese, embed, fit_siamese, load_teacher, train_siamese
+from geolatents.olr.siamese_network import (
+    EMBEDDING,
+    SCORES,
+    copied_weights,
+    flat_outputs,
+    split_outputs,
+)
 from geolatents.settings.models import Classifier, Network, Occlusion, Siamese
 from geolatents.stores import open_store, read_array, read_strings
 
@@ -235,3 +241,23 @@ def test_refinement_makes_directions_follow_the_likeness_and_leaves_the_scores(f
     refine_directions(again, teacher, siamese(refine_steps=300), tiles, described, seed=1)
     for one, two in zip(student.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+def test_what_was_copied_may_learn_slower(files):
+    """At a rate of next to nothing the trunk stays the teacher's, and the new layer learns all the same."""
+    tiles = read_tiles(files.stores, files.labels, files.split)
+    teacher = untrained_teacher(*training_statistics(tiles))
+    settings = siamese(trunk_rate=1e-9, epochs=1, average=0.0, weight_decay=0.0)
+    described = descriptors(settings, tiles.labels, None)
+    student, _ = fit_siamese(settings, 0, teacher, tiles, read_order(files.order, tiles), described)
+    start = build_siamese(settings, tiles.images.shape, teacher)
+    copied = copied_weights(student, teacher)
+    assert {path.partition("/")[0] for path in copied} == {
+        layer.name for layer in teacher.layers if layer.weights
+    }
+    for layer in (layer for layer in teacher.layers if layer.weights):
+        for before, after in zip(
+            layer.get_weights(), student.get_layer(layer.name).get_weights(), strict=True
+        ):
+            np.testing.assert_allclose(after, before, atol=1e-6)
+    assert not np.allclose(*(m.get_layer("vectors").kernel for m in (start, student)), atol=1e-3)
