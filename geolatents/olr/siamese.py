@@ -258,7 +258,7 @@ def _optimizer(
 
 
 def _slower(settings: Siamese, student: keras.Model, teacher: keras.Model) -> dict[str, float]:
-    if settings.trunk == "own" or settings.trunk_rate == 1:
+    if settings.trunk_rate == 1:
         return {}
     return dict.fromkeys(copied_weights(student, teacher), settings.trunk_rate)
 

@@ -361,11 +361,13 @@ class Siamese(Section):
         return values
 
     @model_validator(mode="after")
-    def _pairs_of_whole_tiles(self) -> Siamese:
+    def _goes_together(self) -> Siamese:
         if self.augmentation.mixup or self.augmentation.occlusion:
             raise ValueError("`augmentation` of pairs has neither `mixup` nor `occlusion`")
         if self.method == "predecessor" and self.trunk == "teacher":
             raise ValueError("`method: predecessor` has a `trunk` of its own")
+        if self.trunk_rate != 1 and (self.trunk == "own" or self.optimizer == "rmsprop"):
+            raise ValueError("`trunk_rate` needs `trunk: teacher` and `optimizer: adamw`")
         return self
 
 

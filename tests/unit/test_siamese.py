@@ -12,7 +12,7 @@ from geolatents.errors import TrainingError
 from geolatents.learning.networks import build_network, with_probabilities
 from geolatents.learning.prepare import read_order, read_tiles, training_statistics
 from geolatents.olr.classifier import save_model
-from geolatents.olr.pairs import descriptors, likeness_followed
+from geolatents.olr.pairs import descriptors, likeness, likeness_followed
 from geolatents.olr.refine import refine_directions
 from geolatents.olr.siamese import build_siamese, embed, fit_siamese, load_teacher, train_siamese
 from geolatents.olr.siamese_network import (
@@ -167,8 +167,9 @@ def test_a_polar_student_starts_with_the_teachers_scores(files):
 
 @pytest.mark.parametrize("method", ["polar", "prototype"])
 def test_a_student_of_a_teacher_that_another_process_named(method):
+    keras.backend.clear_session()
     teacher = untrained_teacher()
-    keras.backend.clear_session()  # Keras counts names from the start again
+    keras.backend.clear_session()  # the same names again, as in the process that reads a saved teacher
     names = [
         layer.name for layer in build_siamese(siamese(method=method), (16, 16, 2), teacher).layers
     ]
@@ -208,6 +209,8 @@ def test_the_predecessors_values_give_way_to_what_is_given():
     [
         ({"method": "predecessor", "trunk": "teacher"}, "`trunk` of its own"),
         ({"augmentation": {"mixup": 0.2}}, "neither `mixup` nor"),
+        ({"trunk": "own", "trunk_rate": 0.1}, "`trunk_rate` needs"),
+        ({"optimizer": "rmsprop", "trunk_rate": 0.1}, "`trunk_rate` needs"),
     ],
 )
 def test_what_does_not_go_together_is_refused(changes, message):
@@ -225,13 +228,19 @@ def test_refinement_makes_directions_follow_the_likeness_and_leaves_the_scores(f
     def follows():
         vectors, scores = embed(student, tiles, flips=False)
         unit = vectors[train] / np.linalg.norm(vectors[train], axis=-1, keepdims=True)
-        return likeness_followed(siamese(), unit, described[train]), scores
+        known = np.asarray(teacher(tiles.take(train)[0], training=False))
+        alike = np.asarray(likeness(siamese(), described[train][:, None], described[train][None]))
+        both = known[:, None] * known[None] * (1 - np.eye(len(train)))[..., None]
+        errors = np.square(np.einsum("xik,yik->xyi", unit, unit) - alike[..., None])
+        missed = np.sum(both * errors) / np.sum(both)
+        return likeness_followed(siamese(), unit, described[train]), missed, scores
 
-    before, scores = follows()
+    before, missed, scores = follows()
     weights = {w.path: np.array(w) for w in student.weights}
     refine_directions(student, teacher, siamese(refine_steps=300), tiles, described, seed=1)
-    after, same = follows()
+    after, missed_after, same = follows()
     assert after > before + 0.05
+    assert missed_after < missed / 2
     np.testing.assert_array_equal(scores, same)
     changed = {w.path for w in student.weights if not np.array_equal(w, weights[w.path])}
     assert {path.split("/")[0] for path in changed} == {"hidden", "vectors"}
